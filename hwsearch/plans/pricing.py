@@ -11,13 +11,14 @@ from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision, Width
 from hwmodels.tiling.tiles import PricedTiling
-from hwsearch.documents import elsewhere
+from hwsearch.documents import elsewhere, units
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, pose
 from hwsearch.problem.request import Request
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.data.scale import network_text
+from searchspaces.ir import branches
 from searchspaces.networks import registry, through_spandrel
 from searchspaces.networks.adapted import blocks
 from searchspaces.networks.registry import LoadedNetwork
@@ -130,7 +131,9 @@ def estimate(request: Request, precision: str) -> PricedPlan:
         weights, tensors = space.width(wanted.weights), space.width(wanted.activations)
     row = space.uniform(weights, tensors)
     asked = [weights] * len(space.layer_names) + [tensors] * len(space.group_names)
-    return price(problem, row, str(wanted), _remarks(space, row, asked), request)
+    rewritten = units.rewritten(problem.network.dropped, branches.read(request.branches))
+    said = (f"Priced is the network {rewritten}.",) if rewritten else ()
+    return price(problem, row, str(wanted), (*said, *_remarks(space, row, asked)), request)
 
 
 def _network(request: Request) -> LoadedNetwork | None:

@@ -21,7 +21,6 @@ and the device's is larger: such windows are what transformers are trained on. W
 network is searched for what all of them hold."""
 WINDOW = 8
 """Such sizes are multiples of this, so that windows of the usual sides are whole."""
-_BRANCHED = "With low-rank branches ({}): layers and prices are of the network that has them."
 _FOR_ONE_SIZE = (
     "The graph of {0} depends on the size of the picture (masks or shapes in it are made for one): it is priced and evaluated at "
     "{1}x{2} pixels (height x width). Choose another size with --input HxW."
@@ -74,9 +73,7 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
             graph = at(height, width)
         network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, height, width)))
     network = replace(network, only=graph.size, multiple=graph.multiple)
-    if ranks := _ranks(request):
-        network = replace(network, remarks=(*network.remarks, _BRANCHED.format(", ".join(branches.written(ranks)))))
-    return network, branches.branched(graph, ranks), (height, width)
+    return network, branches.branched(graph, _ranks(request)), (height, width)
 
 
 def _ranks(request: Request) -> dict[str, int]:

@@ -118,7 +118,10 @@ def test_every_question_to_a_plan_knows_its_branch(
     other = next(p for p in results.front if not p.branches)
     said = refusal(capsys, 2, "compare", path, str(folder / "run" / results.file_of(other.name)), *named(folder))
     assert f"with low-rank branches ({LAYER}={rank})" in said
-    assert any(f"{LAYER}={rank}" in remark for remark in price["remarks"])
+    priced = answer(
+        capsys, "estimate", *named(folder), "--target", "bitserial-npu", "--scale", "2", "--branches", f"{LAYER}={rank}"
+    )
+    assert any(f"{LAYER}={rank}" in remark for remark in priced["remarks"])
     another = next(p for p in results.front if p.branches and p.name != plan.name)
     assert answer(capsys, "compare", path, str(folder / "run" / results.file_of(another.name)), *named(folder))
     out = tmp_path / "net.onnx"
