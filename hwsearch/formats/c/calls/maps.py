@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded, scale_members
-from hwsearch.formats.c.calls.places import Spread, copies, spread
+from hwsearch.formats.c.calls.places import Broadcast, broadcast, copies
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators import elementwise, lookup
 from hwsearch.quant.engine.steps import Site, codes, functions, prepared
@@ -35,33 +35,33 @@ class _Operands:
             fmt = codes.constant(node.weights["other"], sources[0], self.target)
             self.formats.append(fmt)
             found.append(self._constant(fmt))
-        (self.addresses, self.spreads) = zip(*found, strict=True)
+        (self.addresses, self.broadcasts) = zip(*found, strict=True)
 
     @property
     def plain(self) -> bool:
         """Whether both are as large as the result and lie as it does."""
-        return all(spread == Spread(1, self.elements) for spread in self.spreads)
+        return all(side == Broadcast(1, self.elements) for side in self.broadcasts)
 
-    def _tensor(self, index: int) -> tuple[str, Spread]:
+    def _tensor(self, index: int) -> tuple[str, Broadcast]:
         name = self._node.inputs[index]
         shape, order = self._lowering.shapes[name], self._lowering.orders[name]
-        found = spread(shape, order, self._whole, self._order)
+        found = broadcast(shape, order, self._whole, self._order)
         if found is not None:
             return f"{{in{index}}}", found
         fmt = self._lowering.qgraph.formats[name]
         there = self._step.scratch(self.elements * container_bytes(fmt))
         whole = copies(lambda x: x.expand(self._whole), shape, order, self._order)
         self._lowering.copy(self._step, whole, f"{{in{index}}}", there, fmt, f"in{index}")
-        return there, Spread(1, self.elements)
+        return there, Broadcast(1, self.elements)
 
-    def _constant(self, fmt: TensorFormat) -> tuple[str, Spread]:
+    def _constant(self, fmt: TensorFormat) -> tuple[str, Broadcast]:
         values = self._node.weights["other"]
         found = fmt.shifted(fmt.carried(fmt.stored(values))).numpy().astype(np.int64) + fmt.zero_point
         shape = tuple(found.shape)
         order = tuple(a - (len(self._order) - len(shape)) for a in self._order if a >= len(self._order) - len(shape))
-        own = spread(shape, order, self._whole, self._order)
+        own = broadcast(shape, order, self._whole, self._order)
         if own is None:
-            found, order, own = np.broadcast_to(found, self._whole), self._order, Spread(1, self.elements)
+            found, order, own = np.broadcast_to(found, self._whole), self._order, Broadcast(1, self.elements)
         kind = f"uint{8 * container_bytes(fmt)}_t"
         return self._step.array("other", kind, np.ascontiguousarray(found.transpose(order)).reshape(-1)), own
 
@@ -121,10 +121,10 @@ def _pairwise(function: str, record: str, operands: _Operands, step: LoweredNode
         step.calls.append(f"{function}({record}, {a}, {b}, {{out}}, {operands.elements});")
         return
     sides = [
-        step.record(name, "hws_spread", inner=side.inner, count=side.count)
-        for name, side in zip("ab", operands.spreads, strict=True)
+        step.record(name, "hws_broadcast", inner=side.inner, count=side.count)
+        for name, side in zip("ab", operands.broadcasts, strict=True)
     ]
-    suffix = "_spread" if function == "hws_add" else ""
+    suffix = "_broadcast" if function == "hws_add" else ""
     step.calls.append(f"{function}{suffix}({record}, {a}, {sides[0]}, {b}, {sides[1]}, {{out}}, {operands.elements});")
 
 
@@ -137,9 +137,9 @@ def _unary(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         assert wide is not None
         nodes, members = wide
         table = step.array("table", "int16_t", nodes)
-        record = step.record("layer", "hws_curve_layer", table=table, out_bytes=size, **members)
+        record = step.record("layer", "hws_lookup_wide_layer", table=table, out_bytes=size, **members)
         place = lowering.input_as(node, step, 0, lowering.orders[node.name])
-        step.calls.append(f"hws_curve({record}, {place}, {{out}}, {lowering.elements(node.name)});")
+        step.calls.append(f"hws_lookup_wide({record}, {place}, {{out}}, {lowering.elements(node.name)});")
         return
     every = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
     run = prepared(Site(node, [source], target, None, RULE))

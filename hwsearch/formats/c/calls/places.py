@@ -100,18 +100,18 @@ def _joined(tables: list[np.ndarray], base: int) -> Copies:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Broadcast:
     """An operand that is smaller than the result: every code ``inner`` times, and all ``count`` of them from the start again."""
 
     inner: int
     count: int
 
 
-def spread(shape: Shape, order: Order, whole: Shape, target: Order) -> Spread | None:
+def broadcast(shape: Shape, order: Order, whole: Shape, target: Order) -> Broadcast | None:
     """How a tensor is repeated to the shape ``whole``, as it lies in memory; None where no two numbers tell."""
     count = math.prod(shape)
     padded = in_memory(shape, order).reshape((1,) * (len(whole) - len(shape)) + tuple(shape))
     flat = np.broadcast_to(padded, whole).transpose(target).reshape(-1)
     other = np.flatnonzero(flat != flat[0])
     inner = int(other[0]) if len(other) else len(flat)
-    return Spread(inner, count) if np.array_equal(flat, np.arange(len(flat)) // inner % count) else None
+    return Broadcast(inner, count) if np.array_equal(flat, np.arange(len(flat)) // inner % count) else None

@@ -48,17 +48,17 @@ void hws_add(const hws_add_layer *layer, const void *a, const void *b, void *out
 /* An operand smaller than the result: each of its count codes stands for inner behind each other, and then all again. */
 typedef struct {
     int32_t inner, count;
-} hws_spread;
+} hws_broadcast;
 
-void hws_add_spread(const hws_add_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
-                    const hws_spread *spread_b, void *out, int32_t elements);
+void hws_add_broadcast(const hws_add_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+                    const hws_broadcast *broadcast_b, void *out, int32_t elements);
 
 typedef struct {
     int32_t a_zero, b_zero, a_bytes, b_bytes, out_bytes;
     int32_t multiplier, shift, out_zero, out_min, out_max;
 } hws_mul_layer;
 
-void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread_a, const void *b, const hws_spread *spread_b,
+void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b, const hws_broadcast *broadcast_b,
              void *out, int32_t elements);
 
 /* Sums of real values, of which negative ones are multiplied by a slope, rounded once. */
@@ -68,16 +68,16 @@ typedef struct {
     int32_t out_zero, out_min, out_max;
 } hws_add_sloped_layer;
 
-void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
-                    const hws_spread *spread_b, void *out, int32_t elements);
+void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+                    const hws_broadcast *broadcast_b, void *out, int32_t elements);
 
 /* A function of 16-bit codes as 513 places with straight lines between them. */
 typedef struct {
     const int16_t *table;
     int32_t out_bytes, multiplier, shift, out_zero, out_min, out_max;
-} hws_curve_layer;
+} hws_lookup_wide_layer;
 
-void hws_curve(const hws_curve_layer *layer, const void *in, void *out, int32_t elements);
+void hws_lookup_wide(const hws_lookup_wide_layer *layer, const void *in, void *out, int32_t elements);
 /* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */
 void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
 

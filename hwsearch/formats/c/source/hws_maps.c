@@ -15,8 +15,8 @@ static int32_t next(cursor *at) {
     return index;
 }
 
-static cursor first(const hws_spread *spread) {
-    const cursor at = {spread->inner, spread->count, 0, 0};
+static cursor first(const hws_broadcast *how) {
+    const cursor at = {how->inner, how->count, 0, 0};
     return at;
 }
 
@@ -37,10 +37,10 @@ void hws_add(const hws_add_layer *layer, const void *a, const void *b, void *out
     }
 }
 
-void hws_add_spread(const hws_add_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
-                    const hws_spread *spread_b, void *out, int32_t elements) {
+void hws_add_broadcast(const hws_add_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+                    const hws_broadcast *broadcast_b, void *out, int32_t elements) {
     const hws_add_layer own = *layer;
-    cursor of_a = first(spread_a), of_b = first(spread_b);
+    cursor of_a = first(broadcast_a), of_b = first(broadcast_b);
     for (int32_t i = 0; i < elements; i++) {
         const int32_t x = hws_load(a, next(&of_a), own.a_bytes) - own.a_zero;
         const int32_t y = hws_load(b, next(&of_b), own.b_bytes) - own.b_zero;
@@ -48,10 +48,10 @@ void hws_add_spread(const hws_add_layer *layer, const void *a, const hws_spread 
     }
 }
 
-void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread_a, const void *b, const hws_spread *spread_b,
+void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b, const hws_broadcast *broadcast_b,
              void *out, int32_t elements) {
     const hws_mul_layer own = *layer;
-    cursor of_a = first(spread_a), of_b = first(spread_b);
+    cursor of_a = first(broadcast_a), of_b = first(broadcast_b);
     for (int32_t i = 0; i < elements; i++) {
         const int32_t x = hws_load(a, next(&of_a), own.a_bytes) - own.a_zero;
         const int32_t y = hws_load(b, next(&of_b), own.b_bytes) - own.b_zero;
@@ -60,10 +60,10 @@ void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread
     }
 }
 
-void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
-                    const hws_spread *spread_b, void *out, int32_t elements) {
+void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+                    const hws_broadcast *broadcast_b, void *out, int32_t elements) {
     const hws_add_sloped_layer own = *layer;
-    cursor of_a = first(spread_a), of_b = first(spread_b);
+    cursor of_a = first(broadcast_a), of_b = first(broadcast_b);
     for (int32_t i = 0; i < elements; i++) {
         const float x = (float)(hws_load(a, next(&of_a), own.a_bytes) - own.a_zero) * own.a_scale;
         const float y = (float)(hws_load(b, next(&of_b), own.b_bytes) - own.b_zero) * own.b_scale;
@@ -72,8 +72,8 @@ void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_
     }
 }
 
-void hws_curve(const hws_curve_layer *layer, const void *in, void *out, int32_t elements) {
-    const hws_curve_layer own = *layer;
+void hws_lookup_wide(const hws_lookup_wide_layer *layer, const void *in, void *out, int32_t elements) {
+    const hws_lookup_wide_layer own = *layer;
     for (int32_t i = 0; i < elements; i++) {
         const int32_t value = hws_interpolated(own.table, (int64_t)hws_load(in, i, 2) - 32768);
         const int64_t code = hws_scale_long(value, own.multiplier, own.shift) + own.out_zero;

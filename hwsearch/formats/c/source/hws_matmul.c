@@ -6,7 +6,7 @@
 #include "hws_requant.h"
 
 /* The columns of one b as rows of signed bytes, b - 128, and in `bias` what belongs to each: -a_zero * sum(b - b_zero). */
-static void turn(const hws_matmul_layer *layer, const uint8_t *b, int32_t *bias, int8_t *rows) {
+static void transpose(const hws_matmul_layer *layer, const uint8_t *b, int32_t *bias, int8_t *rows) {
     for (int32_t column = 0; column < layer->columns; column++, b += layer->b_column) {
         const uint8_t *from = b;
         int32_t sum = 0;
@@ -33,8 +33,8 @@ static void multiply(const hws_matmul_layer *layer, const uint8_t *a, const uint
     const int32_t depth = layer->depth, columns = layer->columns, more = 128 - layer->b_zero;
     int32_t *bias = (int32_t *)(void *)scratch;
     uint8_t *patches = scratch + columns * 4;
-    int8_t *turned = (int8_t *)patches + HWS_MAX_PIXELS * depth;
-    turn(layer, b, bias, turned);
+    int8_t *transposed = (int8_t *)patches + HWS_MAX_PIXELS * depth;
+    transpose(layer, b, bias, transposed);
     for (int32_t row = 0; row < layer->rows; row += HWS_PIXELS, a += HWS_PIXELS * layer->a_row) {
         const int32_t rows = layer->rows - row < HWS_PIXELS ? layer->rows - row : HWS_PIXELS;
         const uint8_t *patch = a;
@@ -52,7 +52,7 @@ static void multiply(const hws_matmul_layer *layer, const uint8_t *a, const uint
         }
         for (int32_t column = 0; column < columns; column += HWS_CHANNELS) {
             const int32_t channels = columns - column < HWS_CHANNELS ? 1 : HWS_CHANNELS;
-            hws_dots(patch, sums, turned + column * depth, channels == 1 ? 0 : depth, depth, dots);
+            hws_dots(patch, sums, transposed + column * depth, channels == 1 ? 0 : depth, depth, dots);
             for (int32_t i = 0; i < channels; i++) {
                 for (int32_t p = 0; p < rows; p++) {
                     const int32_t sum = dots[i][p] + more * totals[p] + bias[column + i];

@@ -21,7 +21,7 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.errors import UsageError
 from hwsearch.formats.c import calls, write
-from hwsearch.formats.c.calls.places import LAST, copies, natural, separated, spread
+from hwsearch.formats.c.calls.places import LAST, broadcast, copies, natural, separated
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.lower import to_workload
@@ -182,8 +182,8 @@ def test_places_that_no_axes_tell_are_listed() -> None:
 def test_operands_that_repeat(shape: tuple[int, ...], whole: tuple[int, ...], told: tuple[int, int]) -> None:
     """Beside a picture with its channels last."""
     order = tuple(axis - 4 + len(shape) for axis in LAST if axis >= 4 - len(shape))
-    found = spread(shape, order, whole, LAST)
+    found = broadcast(shape, order, whole, LAST)
     assert found is not None
     assert (found.inner, found.count) == told
     assert found.count == math.prod(shape)
-    assert spread((2, 1, 3), natural(3), (2, 4, 3), natural(3)) is None
+    assert broadcast((2, 1, 3), natural(3), (2, 4, 3), natural(3)) is None
