@@ -58,8 +58,8 @@ typedef struct {
     int32_t multiplier, shift, out_zero, out_min, out_max;
 } hws_mul_layer;
 
-void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b, const hws_broadcast *broadcast_b,
-             void *out, int32_t elements);
+void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+             const hws_broadcast *broadcast_b, void *out, int32_t elements);
 
 /* Sums of real values, of which negative ones are multiplied by a slope, rounded once. */
 typedef struct {

@@ -48,8 +48,8 @@ void hws_add_broadcast(const hws_add_layer *layer, const void *a, const hws_broa
     }
 }
 
-void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b, const hws_broadcast *broadcast_b,
-             void *out, int32_t elements) {
+void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+             const hws_broadcast *broadcast_b, void *out, int32_t elements) {
     const hws_mul_layer own = *layer;
     cursor of_a = first(broadcast_a), of_b = first(broadcast_b);
     for (int32_t i = 0; i < elements; i++) {
