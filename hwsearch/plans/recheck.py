@@ -166,7 +166,7 @@ def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: Scale)
         source,
         Signature(scale, channels, "upsampled" if reach.enlargement(graph) == 1 and scale > 1 else "low"),
     )
-    if not isinstance(task, SuperResolution):
+    if not isinstance(task, SuperResolution) or task.by_network:
         raise UsageError(
             f"{opened.path}: {task.name} is judged by the floating-point network, which a plan does not hold",
             "Its run compared every code and measured it; see its results.json.",

@@ -38,6 +38,7 @@ class Fidelity(SuperResolution):
     name = "fidelity"
     summary = "low pictures alone (a folder low/ without high/): PSNR against the floating-point network's own output"
     quality = Quality("PSNR-Y against floating point", "dB")
+    by_network = True
 
     def __init__(self, contract: Signature) -> None:
         super().__init__(contract)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class SuperResolution(Task):
     quality = Quality("PSNR-Y", "dB")
     second = Quality("SSIM-Y", "")
     unit = 255.0
+    by_network: ClassVar[bool] = False
+    """Whether what is right is what the floating-point network gives, instead of something that the pictures hold."""
 
     @classmethod
     def of(cls, pairs: Sequence[Pair]) -> SuperResolution:
