@@ -118,6 +118,7 @@ def test_every_question_to_a_plan_knows_its_branch(
     other = next(p for p in results.front if not p.branches)
     said = refusal(capsys, 2, "compare", path, str(folder / "run" / results.file_of(other.name)), *named(folder))
     assert f"with low-rank branches ({LAYER}={rank})" in said
+    assert "judged by the floating-point network" in refusal(capsys, 2, "validate", path, *named(folder))
     priced = answer(
         capsys, "estimate", *named(folder), "--target", "bitserial-npu", "--scale", "2", "--branches", f"{LAYER}={rank}"
     )
