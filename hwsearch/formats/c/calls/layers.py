@@ -6,6 +6,7 @@ The input's zero point is folded into the biases of dense layers: ``sum (q - z) 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hwmodels.errors import FileError
 from hwmodels.numbers import Int
 from hwsearch.formats.c import bit_packing
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, scale_members
-from hwsearch.formats.c.calls.places import LAST, copies, natural
+from hwsearch.formats.c.calls.places import LAST, natural
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators.matmul import INT32_LIMIT, INT48_LIMIT
 from hwsearch.quant.engine.proof import reach
@@ -36,21 +37,23 @@ WIDE_MANTISSA = 15
 
 def _conv(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     source = lowering.input_as(node, step, 0, LAST)
-    _layer(lowering, node, step, source, lowering.picture(node.inputs[0])[1:], lowering.picture(node.name)[1:])
+    sizes = (lowering.picture(name)[1:] for name in (node.inputs[0], node.name))
+    lowering.each_picture(node, step, source, _layer(lowering, node, step, *sizes))
 
 
 def _linear(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    """A convolution of one row, whose pixels are the vectors."""
+    """A convolution of one row, whose pixels are the vectors of all batches."""
     shape = lowering.shapes[node.inputs[0]]
     source = lowering.input_as(node, step, 0, natural(len(shape)))
     vectors = (1, math.prod(shape[:-1]))
-    _layer(lowering, as_conv(node), step, source, vectors, vectors)
+    step.calls.append(_layer(lowering, as_conv(node), step, vectors, vectors)(source, "{out}"))
 
 
 def _layer(
-    lowering: Lowering, node: Node, step: LoweredNode, address: str, size_in: tuple[int, int], size_out: tuple[int, int]
-) -> None:
-    """``size_in``, ``size_out``: height and width."""
+    lowering: Lowering, node: Node, step: LoweredNode, size_in: tuple[int, int], size_out: tuple[int, int]
+) -> Callable[[str, str], str]:
+    """Add the constants of a layer that reads and writes pictures of ``size_in`` and ``size_out`` (height, width); gives its call
+    from one address to another."""
     layer = lowering.qgraph.layers[node.name]
     assert isinstance(layer, LayerIntegers)
     (source,), target = lowering.sides(node)
@@ -78,11 +81,6 @@ def _layer(
     left, _, top, _ = op.padding
     unpacked = rows.size if layer.bits < Int(layer.bits).container_bits else 0
     scratch = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1] * container_bytes(source)
-    step.macs = (
-        rows.size
-        * math.prod(size_out)
-        * (lowering.shapes[node.name][0] if isinstance(lowering.qgraph.graph[node.name].op, Conv) else 1)
-    )
     record = step.record(
         "layer", "hws_conv_layer",
         in_h=size_in[0], in_w=size_in[1], in_c=weight.shape[1] * groups, out_h=size_out[0], out_w=size_out[1], out_c=outputs,
@@ -94,14 +92,7 @@ def _layer(
     )  # fmt: skip
     room = step.scratch(scratch) if scratch else "0"
     function = f"hws_conv{'_direct' if direct else ''}"
-
-    def call(source: str, target: str) -> str:
-        return f"{function}({record}, {source}, {target}, {room});"
-
-    if isinstance(lowering.qgraph.graph[node.name].op, Conv):
-        lowering.each_picture(node, step, address, call)
-    else:  # the vectors of all batches are the pixels of one row
-        step.calls.append(call(address, "{out}"))
+    return lambda source, target: f"{function}({record}, {source}, {target}, {room});"
 
 
 def _multipliers(
@@ -157,22 +148,17 @@ def _matmul(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         a_bytes=container_bytes(a), b_bytes=container_bytes(b), out_bytes=container_bytes(y), wide=int(wide), **members,
     )  # fmt: skip
     places = [_batched(lowering, node, step, index, result[:-2]) for index in range(2)]
-    step.macs = math.prod(result) * depth
     room = "0" if wide else step.scratch(4 * columns + (MAX_PIXELS + columns) * depth)
     step.calls.append(f"hws_matmul({record}, {places[0]}, {places[1]}, {{out}}, {room});")
 
 
 def _batched(lowering: Lowering, node: Node, step: LoweredNode, index: int, batches: tuple[int, ...]) -> str:
     """Address of an operand with a matrix of its own for every batch."""
-    name = node.inputs[index]
-    shape = lowering.shapes[name]
+    shape = lowering.shapes[node.inputs[index]]
     if math.prod(shape[:-2]) == math.prod(batches):
         return lowering.input_as(node, step, index, natural(len(shape)))
     whole = (*batches, *shape[-2:])
-    there = step.scratch(math.prod(whole) * container_bytes(lowering.qgraph.formats[name]))
-    repeated = copies(lambda x: x.expand(whole), shape, lowering.orders[name], natural(len(whole)))
-    lowering.copy(step, repeated, f"{{in{index}}}", there, lowering.qgraph.formats[name], f"in{index}")
-    return there
+    return lowering.input_repeated(node, step, index, whole, natural(len(whole)))
 
 
 LOWERS.put(Lower(_conv), Conv)

@@ -65,7 +65,6 @@ class LoweredNode:
     scratch_bytes: int = 0
     records: list[Record] = field(default_factory=list)
     constants: list[Constant] = field(default_factory=list)
-    macs: int = 0
 
     def record(self, name: str, kind: str, **members: Any) -> str:
         """Add a record; gives its address."""
@@ -194,13 +193,26 @@ class Lowering:
 
     def input_as(self, node: Node, step: LoweredNode, index: int, order: Order) -> str:
         """Address of an input whose axes lie in ``order``: where it is, or where the step brings it first."""
-        name, place = node.inputs[index], f"{{in{index}}}"
+        name = node.inputs[index]
         if self._alike(name, order):
-            return place
-        there = step.scratch(self.tensor_bytes(name))
-        moved = copies(lambda x: x, self.shapes[name], self.orders[name], order)
-        self.copy(step, moved, place, there, self.qgraph.formats[name], f"in{index}")
+            return f"{{in{index}}}"
+        return self.input_repeated(node, step, index, self.shapes[name], order)
+
+    def input_repeated(self, node: Node, step: LoweredNode, index: int, shape: Shape, order: Order) -> str:
+        """Address to which the step brings an input first, repeated to ``shape``, with its axes in ``order``."""
+        name = node.inputs[index]
+        fmt = self.qgraph.formats[name]
+        there = step.scratch(math.prod(shape) * container_bytes(fmt))
+        moved = copies(lambda x: x.expand(shape), self.shapes[name], self.orders[name], order)
+        self.copy(step, moved, f"{{in{index}}}", there, fmt, f"in{index}")
         return there
+
+    def around(self, name: str, axis: int) -> tuple[int, int]:
+        """How many blocks along ``axis`` a tensor has in memory, and how many codes lie together at each place of that axis."""
+        shape, order = self.shapes[name], self.orders[name]
+        place = order.index(axis % len(shape))
+        before, behind = (math.prod(shape[other] for other in axes) for axes in (order[:place], order[place + 1 :]))
+        return before, behind
 
     def _alike(self, name: str, order: Order) -> bool:
         """Whether ``order`` leaves a tensor as it lies, axes of length 1 aside."""
@@ -236,13 +248,7 @@ class Lowering:
 def scale_members(real: float, target: TensorFormat) -> dict[str, int]:
     """Members of a record that tell how a sum becomes a code: times ``real``, in the zero point and bounds of ``target``."""
     multiplier, shift = quantize_multiplier(real)
-    return {
-        "multiplier": multiplier,
-        "shift": shift,
-        "out_zero": target.zero_point,
-        "out_min": target.qmin,
-        "out_max": target.qmax,
-    }
+    return {"multiplier": multiplier, "shift": shift, **_ends(target)}
 
 
 def real(value: float) -> str:
@@ -258,5 +264,8 @@ def real(value: float) -> str:
 
 def rounded(target: TensorFormat) -> dict[str, str | int]:
     """Members of a record that tell how a real value becomes a code."""
-    ends = {"out_zero": target.zero_point, "out_min": target.qmin, "out_max": target.qmax}
-    return {"out_scale": real(target.scale), **ends}
+    return {"out_scale": real(target.scale), **_ends(target)}
+
+
+def _ends(target: TensorFormat) -> dict[str, int]:
+    return {"out_zero": target.zero_point, "out_min": target.qmin, "out_max": target.qmax}

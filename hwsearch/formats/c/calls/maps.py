@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded, scale_members
-from hwsearch.formats.c.calls.places import Broadcast, broadcast, copies
+from hwsearch.formats.c.calls.places import Broadcast, broadcast
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators import elementwise, lookup
 from hwsearch.quant.engine.steps import Site, codes, functions, prepared
@@ -48,10 +48,7 @@ class _Operands:
         found = broadcast(shape, order, self._whole, self._order)
         if found is not None:
             return f"{{in{index}}}", found
-        fmt = self._lowering.qgraph.formats[name]
-        there = self._step.scratch(self.elements * container_bytes(fmt))
-        whole = copies(lambda x: x.expand(self._whole), shape, order, self._order)
-        self._lowering.copy(self._step, whole, f"{{in{index}}}", there, fmt, f"in{index}")
+        there = self._lowering.input_repeated(self._node, self._step, index, self._whole, self._order)
         return there, Broadcast(1, self.elements)
 
     def _constant(self, fmt: TensorFormat) -> tuple[str, Broadcast]:
@@ -131,22 +128,21 @@ def _pairwise(function: str, record: str, operands: _Operands, step: LoweredNode
 def _unary(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     """The table is what the engine answers to every code; beside 16 bits what TFLite keeps of it."""
     (source,), target = lowering.sides(node)
-    size = container_bytes(target)
+    size, elements = container_bytes(target), lowering.elements(node.name)
+    place = lowering.input_as(node, step, 0, lowering.orders[node.name])
     if source.is_wide:
         wide = _nodes(node, source, target)
         assert wide is not None
         nodes, members = wide
         table = step.array("table", "int16_t", nodes)
         record = step.record("layer", "hws_lookup_wide_layer", table=table, out_bytes=size, **members)
-        place = lowering.input_as(node, step, 0, lowering.orders[node.name])
-        step.calls.append(f"hws_lookup_wide({record}, {place}, {{out}}, {lowering.elements(node.name)});")
+        step.calls.append(f"hws_lookup_wide({record}, {place}, {{out}}, {elements});")
         return
     every = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
     run = prepared(Site(node, [source], target, None, RULE))
     found = target.shifted(run([source.carried(every - source.zero_point)])).long() + target.zero_point
     table = step.array("table", "uint8_t" if size == 1 else "uint16_t", found.numpy())
-    place = lowering.input_as(node, step, 0, lowering.orders[node.name])
-    step.calls.append(f"hws_lookup({place}, {table}, {{out}}, {lowering.elements(node.name)}, {size});")
+    step.calls.append(f"hws_lookup({place}, {table}, {{out}}, {elements}, {size});")
 
 
 def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.ndarray, dict[str, int]] | None:

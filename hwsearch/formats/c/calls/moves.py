@@ -5,7 +5,6 @@ Pictures have kernels of their own for what is done to channels and pixels; ever
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,10 @@ VANISHING = 1e-12
 def _concat(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     """Each input fills its part of every run of codes that lie together."""
     assert isinstance(node.op, Concat)
-    shape, order = lowering.shapes[node.name], lowering.orders[node.name]
-    axis = node.op.axis % len(shape)
-    place = order.index(axis)
-    outer = math.prod(shape[other] for other in order[:place])
-    inner = math.prod(shape[other] for other in order[place + 1 :])
+    axis, order = node.op.axis, lowering.orders[node.name]
+    outer, inner = lowering.around(node.name, axis)
     size, at = container_bytes(lowering.qgraph.formats[node.name]), 0
-    whole = shape[axis] * inner
+    whole = lowering.shapes[node.name][axis] * inner
     for index, name in enumerate(node.inputs):
         own = lowering.shapes[name][axis] * inner
         source = lowering.input_as(node, step, index, order)
@@ -42,18 +38,15 @@ def _concat(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 
 
 def _slice(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    shape, order = lowering.shapes[node.inputs[0]], lowering.orders[node.inputs[0]]
-    op = node.op
+    op, name = node.op, node.inputs[0]
     assert isinstance(op, Slice)
-    if op.step != 1 or lowering.orders[node.name] != order:
+    if op.step != 1 or lowering.orders[node.name] != lowering.orders[name]:
         _move(lowering, node, step)
         return
-    axis = op.axis % len(shape)
-    place = order.index(axis)
-    outer = math.prod(shape[other] for other in order[:place])
-    inner = math.prod(shape[other] for other in order[place + 1 :])
-    own, count = shape[axis] * inner, lowering.shapes[node.name][axis] * inner
-    start, size = op.taken(shape[axis]).start * inner, container_bytes(lowering.qgraph.formats[node.name])
+    outer, inner = lowering.around(name, op.axis)
+    side = lowering.shapes[name][op.axis]
+    own, count = side * inner, lowering.shapes[node.name][op.axis] * inner
+    start, size = op.taken(side).start * inner, container_bytes(lowering.qgraph.formats[node.name])
     step.calls.append(f"hws_copy_channels({{in0}}, {own}, {start}, {count}, {{out}}, {count}, 0, {outer}, {size});")
     lowering.clamp(node, step)
 

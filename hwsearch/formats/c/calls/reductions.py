@@ -115,31 +115,33 @@ def _softmax(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 
 
 def _layer_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    op, ((source,), target) = node.op, lowering.sides(node)
-    assert isinstance(op, LayerNorm)
-    rank = len(lowering.shapes[node.name])
-    address, rows, length = _rows(lowering, node, step, inner_axis(rank, op.axes[0]))
+    length = lowering.shapes[node.name][_axis(node)]
     weight, bias = (node.weights.get(role) for role in ("weight", "bias"))
     gamma = np.ones(length, np.float32) if weight is None else weight.numpy().reshape(-1)
     beta = np.zeros(length, np.float32) if bias is None else bias.numpy().reshape(-1)
-    record = step.record(
-        "layer", "hws_norm_layer", rows=rows, length=length, gamma=step.array("gamma", "float", gamma),
-        beta=step.array("beta", "float", beta), epsilon=real(op.eps), in_scale=real(source.scale),
-        in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **rounded(target),
-    )  # fmt: skip
-    step.calls.append(f"hws_layer_norm({record}, {address}, {{out}});")
+    members = {"gamma": step.array("gamma", "float", gamma), "beta": step.array("beta", "float", beta)}
+    _norm(lowering, node, step, "hws_layer_norm", **members)
 
 
 def _unit_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    _norm(lowering, node, step, "hws_unit_norm")
+
+
+def _axis(node: Node) -> int:
+    assert isinstance(node.op, LayerNorm | UnitNorm)
+    return node.op.axes[0]
+
+
+def _norm(lowering: Lowering, node: Node, step: LoweredNode, function: str, **members: str) -> None:
     op, ((source,), target) = node.op, lowering.sides(node)
-    assert isinstance(op, UnitNorm)
-    rank = len(lowering.shapes[node.name])
-    address, rows, length = _rows(lowering, node, step, inner_axis(rank, op.axes[0]))
+    assert isinstance(op, LayerNorm | UnitNorm)
+    address, rows, length = _rows(lowering, node, step, inner_axis(len(lowering.shapes[node.name]), _axis(node)))
     record = step.record(
         "layer", "hws_norm_layer", rows=rows, length=length, epsilon=real(op.eps), in_scale=real(source.scale),
         in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **rounded(target),
+        **members,
     )  # fmt: skip
-    step.calls.append(f"hws_unit_norm({record}, {address}, {{out}});")
+    step.calls.append(f"{function}({record}, {address}, {{out}});")
 
 
 def _one_axis(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
