@@ -8,12 +8,14 @@ of the network with all branches of one rank, layer by layer, at 8 bits beside t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from hwmodels import cost
-from hwmodels.numbers import Int
+from hwmodels.numbers import Int, NumberFormat
 from hwsearch.problem.pose import Problem
 from hwsearch.quality.damage import Damage
 from hwsearch.quant.calibrate import Calibration
@@ -52,6 +54,7 @@ def offers(
     heaviest = sorted(most, key=lambda name: -graph[name].weights["weight"].numel())[:LAYERS]
     alone = _prices(problem, _at_8_bits(problem))
     whole = np.sum([*alone.values()], axis=0)
+    known = {name: _Alone.of(problem, calibration, damage, name, whole) for name in heaviest}
     for rank in RANKS:
         ranks = {name: rank for name in heaviest if rank <= max(most[name] // 2, 1)}
         if not ranks:
@@ -61,34 +64,48 @@ def offers(
         for name in ranks:
             parts = [name, *(f"{name}.{part}" for part in (branches.DOWN, branches.UP, branches.SUM))]
             extra = np.sum([beside[part] for part in parts if part in beside], axis=0) - alone[name]
-            found.append(_offer(problem, calibration, damage, name, rank, np.maximum(extra, 0.0) / whole, whole))
+            found.append(known[name].offer(rank, np.maximum(extra, 0.0) / whole))
     return found
 
 
-def _offer(
-    problem: Problem, calibration: Calibration, damage: Damage, name: str, rank: int, extra: np.ndarray, whole: np.ndarray
-) -> Offer:
-    space, layer = problem.space, problem.graph[name]
-    decision = space.layer_names.index(name)
-    choices = space.choices(decision)
-    noise = damage.noise[decision, choices]
-    moments = calibration.moments[name]
-    shares = [_share_left(layer, rank, number, moments) for number in (space.weight_formats[choice] for choice in choices)]
-    price = [_prices(problem, _with(_at_8_bits(problem), decision, choice))[name] / whole for choice in choices]
-    return Offer(name, rank, noise, noise * np.array(shares), np.array(price), extra)
+@dataclass(frozen=True, eq=False)
+class _Alone:
+    """A layer without a branch, over the W widths that it may have: output noise ``float64[W]``, price ``float64[W, 2]`` in
+    shares of what the network costs, and noise of rounding its weights, 0 where they are not rounded to a few bits."""
+
+    layer: Node
+    widths: list[NumberFormat]
+    moments: Moments
+    noise: np.ndarray
+    price: np.ndarray
+    rounding: list[float]
+
+    @classmethod
+    def of(cls, problem: Problem, calibration: Calibration, damage: Damage, name: str, whole: np.ndarray) -> _Alone:
+        space, layer, moments = problem.space, problem.graph[name], calibration.moments[name]
+        decision = space.layer_names.index(name)
+        choices = space.choices(decision)
+        widths = [space.weight_formats[choice] for choice in choices]
+        price = [_prices(problem, _with(_at_8_bits(problem), decision, choice))[name] / whole for choice in choices]
+        weight = layer.weights["weight"]
+        rounding = [_noise(weight, moments, number) for number in widths]
+        return cls(layer, widths, moments, damage.noise[decision, choices], np.array(price), rounding)
+
+    def offer(self, rank: int, extra: np.ndarray) -> Offer:
+        """The layer beside a branch, of which both are rounded: what share of the noise is left."""
+        beside = branches.beside(self.layer, rank)
+        shares = [
+            _noise(beside, self.moments, number) / before if before > 0 else 1.0
+            for number, before in zip(self.widths, self.rounding, strict=True)
+        ]
+        return Offer(self.layer.name, rank, self.noise, self.noise * np.array(shares), self.price, extra)
 
 
-def _share_left(layer: Node, rank: int, number: object, moments: Moments) -> float:
-    """The share of the noise of a layer's rounding that is left beside a branch, both rounded to ``number``."""
+def _noise(weight: Tensor, moments: Moments, number: NumberFormat) -> float:
+    """Noise power that rounding to a few bits brings to the output; 0 for other formats."""
     if not isinstance(number, Int) or number.is_wide:
-        return 1.0
-    own = layer.weights["weight"].flatten(1).numpy()
-    beside = branches.beside(layer, rank).flatten(1).numpy()
-    before, after = (_noise(rows, moments, number) for rows in (own, beside))
-    return after / before if before > 0 else 1.0
-
-
-def _noise(rows: np.ndarray, moments: Moments, number: Int) -> float:
+        return 0.0
+    rows = weight.flatten(1).numpy()
     step = (reach.least_squares(rows, number.bits) / number.narrow_limit).astype(np.float32)
     rounded = compensated(rows, moments.fit[0], step, number.narrow_limit, DAMPING) * step[:, None]
     return float(output_error(rounded - rows, moments.held[0]).sum())
