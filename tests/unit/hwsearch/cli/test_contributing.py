@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[4]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 PARTS = {
     "network": ("my_net.py", "my-net"),
@@ -97,7 +97,7 @@ def test_share_parts_as_a_package(tmp_path: Path):
     assert all(name in output for _, name in PARTS.values())
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES])
 def test_paths_that_a_document_names_exist(document: str) -> None:
     """Those in backticks that begin with a folder of the repository; a word in capitals, such as ``KIND``, stands for any."""
     named = re.findall(r"`((?:tests|hwmodels|searchspaces|hwsearch|docs|reports)/[\w./-]+)`", (ROOT / document).read_text())
