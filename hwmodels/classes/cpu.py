@@ -3,8 +3,8 @@
 A convolution is computed for ``lanes`` output channels side by side (one vector register, or one panel of a matrix product), so
 channels are padded to whole vectors. Up to ``shared_vectors`` of them share one pass over the inputs; a pass costs as much as
 ``pass_vectors`` further vectors (loads and broadcasts, or the patches that a matrix product gathers, which also takes ``tap_s``
-for every tap of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared vectors
-and passes worth 3, one to 8 channels take 4/7 of the time of 32.
+for every row of taps of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared
+vectors and passes worth 3, one to 8 channels take 4/7 of the time of 32.
 
 Where the layout is blocked (``blocked_inputs``), inputs of at least ``lanes`` channels are padded, too, and with fewer the kernel
 reads planes: it goes over the outputs once for each of them, which takes as long as ``visit_taps`` taps. What a network converts
@@ -46,9 +46,9 @@ the cores of present servers and desktops. The rest passes the last level, the d
 
 class CpuConstants(NamedTuple):
     """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost. By layer too, ``float64[L, nW, nA]``:
-    ``products``, multiply-accumulates in the time of matrix products, 0 for other layers; ``elements_s``, seconds of work per
-    element; ``patches``, values that are gathered as a whole before they are multiplied; ``idle``, whether nothing is moved;
-    ``done``, whether a neighbour does it all. ``layer_s``: seconds per layer call; ``cache_bytes``: of the last cache."""
+    ``products``, multiply-accumulates in the time of matrix products and of kept sums, 0 for other layers; ``elements_s``,
+    seconds of work per element; ``patches``, values that are gathered as a whole before they are multiplied; ``idle``, whether
+    nothing is moved; ``calls``, how many operators run. ``layer_s``: seconds for each; ``cache_bytes``: of the last cache."""
 
     lanes: np.ndarray
     shared_vectors: np.ndarray
@@ -60,7 +60,7 @@ class CpuConstants(NamedTuple):
     elements_s: np.ndarray
     patches: np.ndarray
     idle: np.ndarray
-    done: np.ndarray
+    calls: np.ndarray
     layer_s: float
     cache_bytes: float
 
@@ -89,14 +89,22 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]])
         blocked_inputs=table("blocked_inputs"),
         visit_taps=table("visit_taps"),
         depthwise=table("depthwise"),
-        products=by_layer(lambda kernel, of: (of.products + of.outputs * kernel.visit_depth.value) / kernel.product.value),
+        products=by_layer(
+            lambda kernel, of: of.sums + (of.products + of.outputs * kernel.visit_depth.value) / _reached(kernel, of)
+        ),
         elements_s=by_layer(lambda kernel, of: _seconds(kernel) @ of.elements),
         patches=by_layer(lambda kernel, of: of.patches * (kernel.tap_s.value > 0)),
         idle=by_layer(lambda kernel, of: of.idle),
-        done=by_layer(lambda kernel, of: of.done),
+        calls=by_layer(lambda kernel, of: of.calls),
         layer_s=device.overhead.layer_s.value,
         cache_bytes=cache.value if cache is not None else np.inf,
     )
+
+
+def _reached(kernel: CpuKernels, of: Counted) -> np.ndarray:
+    """Fractions of the rate, ``float64[L]``, that matrix products reach."""
+    dense = kernel.product if kernel.dense is None else kernel.dense
+    return np.where(of.dense, dense.value, kernel.product.value)
 
 
 def _has_blocks(kernel: CpuKernels) -> bool:
@@ -151,7 +159,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                 gathered = device.patches[layer, w, a] * choices.tensor_bytes[a]
                 compute += 2 * max(gathered - device.cache_bytes, 0.0) * ports.dram_s_per_byte  # written and read again
                 moved = 1.0 - device.idle[layer, w, a]
-                call = device.layer_s * (1.0 - device.done[layer, w, a])
+                call = device.layer_s * device.calls[layer, w, a]
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
                     weight, activation, together = transfer(

@@ -2,9 +2,14 @@
 
 Its files hold several operators in place of some layers. Integers have kernels for convolutions, sums, matrix products and
 softmax; what is computed between codes otherwise is decoded, computed in single precision, rounded, bounded and encoded by nine
-or ten operators (``slope_s``: so is a slope behind a convolution), and a function of one value is looked up. A dense layer of
-codes is a convolution of as many pictures of one pixel as there are rows, each of which is a call by itself (``row_s``). A
+to twelve operators (``slope_s``: so is a slope behind a convolution), and a function of one value is looked up. A dense layer of
+codes is a convolution of as many pictures of one pixel as there are rows, each of which is begun anew (``row_s``); so are rows
+of a normalization, and in single precision those of a softmax. A product of two tensors is a call for each pair of matrices. A
 picture that is moved around its edges is cut and put together again, along rows and along columns: four copies.
+
+A convolution of codes with a slope behind it keeps its sums (ConvInteger). It lies in planes, so that pixels are the columns of
+its matrix product: output channels are not padded, and patches are copied row by row of a plane and then packed for the product
+(``pack_s``).
 """
 
 from __future__ import annotations
@@ -19,19 +24,29 @@ import numpy as np
 from hwmodels.classes import onnxruntime_float, onnxruntime_transposes
 from hwmodels.classes.onnxruntime_transposes import Permuted, is_copy
 from hwmodels.numbers import FP32
-from hwmodels.workload import POINT, Contract, Layer, Map, Move, Reduce, Workload
+from hwmodels.workload import POINT, Contract, Layer, Map, Move, Reduce, Tensor, Workload
 
 SECONDS = (
-    "convert_s", "tap_s", "row_s", "output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s", "lookup_s",
-    "layout_s", "transpose_s", "normalize_s", "softmax_s",
+    "convert_s", "tap_s", "pack_s", "row_s", "matrix_s", "output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s",
+    "lookup_s", "layout_s", "transpose_s", "normalize_s", "softmax_s",
 )  # fmt: skip
 """Constants of kernels that are seconds for each of something that a layer has."""
 
 CACHE_STRIDE = 4096
 """Bytes from one line of a set of the first cache to the next: 64 sets of 64 bytes, on x86 as on most ARM cores."""
 
-DECODED, ENCODED, SLOPED = 3, 6, 10
+FUSED = ("none", "clamp")
+"""What a kernel does itself behind a convolution or sum of codes."""
+DECODED, ENCODED, SLOPED = 3, 6, 11
 """Operators that decode an operand, that compute and encode the result, and of a slope behind a convolution."""
+COPIED_ROW = 55
+"""Values that are packed in the time in which a row of a patch is copied: 3.3 ns on a Zen 4, where packing takes 0.06."""
+COLLIDING = 2.2
+"""What packing takes more, in values, where planes lie a multiple of ``CACHE_STRIDE`` apart: lines are fetched several times."""
+BEGUN = 3
+"""Beginnings of a row of a normalization in single precision: mean and variance are sums of their own. A softmax has one."""
+NORMALIZED = 9
+"""Operators of a normalization."""
 DOUBLE = 2
 """A sum of codes is one of double precision: a conversion, a difference and the sum take as long as twice a slope."""
 
@@ -54,14 +69,17 @@ class Same:
 
 class Counted(NamedTuple):
     """What layers have, ``float64[L]``: ``elements [K, L]`` of what takes each of ``SECONDS``; ``products`` of matrix products
-    with columns padded to whole vectors, and the ``outputs`` of these; see ``cpu.CpuConstants`` for the others."""
+    with columns padded to whole vectors, and the ``outputs`` of these; ``dense``, whether one side is weights; ``sums``, products
+    of convolutions that keep their sums; see ``cpu.CpuConstants`` for the others."""
 
     elements: np.ndarray
     products: np.ndarray
     outputs: np.ndarray
+    dense: np.ndarray
+    sums: np.ndarray
     patches: np.ndarray
     idle: np.ndarray
-    done: np.ndarray
+    calls: np.ndarray
 
 
 @lru_cache(maxsize=512)
@@ -71,7 +89,8 @@ def counted(same: Same, lanes: float, blocks: bool, codes: bool) -> Counted:
     workload = same.workload
     count = len(workload.layers)
     elements = np.zeros((len(SECONDS), count))
-    products, outputs, patches, idle, done = (np.zeros(count) for _ in range(5))
+    products, outputs, dense, sums, patches, idle, done = (np.zeros(count) for _ in range(7))
+    calls = np.array([_calls(layer, codes) for layer in workload.layers], dtype=np.float64)
     transposes, planes = onnxruntime_transposes.executed(workload), _in_planes(workload, codes)
     for row, layer in enumerate(workload.layers):
         found = _elements(workload, layer, transposes[row], codes)
@@ -84,8 +103,12 @@ def counted(same: Same, lanes: float, blocks: bool, codes: bool) -> Counted:
         if isinstance(layer.work, Contract) and layer.product:
             outputs[row] = output.elements / output.channels * math.ceil(output.channels / lanes) * lanes
             products[row] = outputs[row] * layer.work.depth
-        elif isinstance(layer.work, Contract) and not layer.channelwise and layer.window != POINT:
-            patches[row] = _gathered(workload, layer)
+            dense[row] = not layer.of_tensors
+        elif isinstance(layer.work, Contract) and not layer.channelwise:
+            kept = codes and _keeps_sums(layer)
+            sums[row] = layer.macs if kept else 0.0
+            if layer.window != POINT and not (kept and _collides(output)):  # waiting for colliding lines takes longer
+                patches[row] = _gathered(workload, layer)
     if blocks:
         laid = onnxruntime_float.executed(workload, round(lanes))
         done = np.array(laid.fused, dtype=np.float64)
@@ -94,7 +117,46 @@ def counted(same: Same, lanes: float, blocks: bool, codes: bool) -> Counted:
                 products[row], elements[SECONDS.index("copy_s"), row] = layer.macs, _gathered(workload, layer)
         elements *= 1.0 - done
         elements[SECONDS.index("layout_s")] += [sum(workload.tensors[i].elements for i in rows) for rows in laid.converted]
-    return Counted(elements, products, outputs, patches, np.maximum(idle, done), done)
+    return Counted(elements, products, outputs, dense, sums, patches, np.maximum(idle, done), calls * (1.0 - done))
+
+
+def _keeps_sums(layer: Layer) -> bool:
+    """Whether a convolution of codes cannot be finished by the kernel that computes it."""
+    is_conv = isinstance(layer.work, Contract) and not layer.product and not layer.channelwise
+    return is_conv and layer.finish not in FUSED
+
+
+def _is_decoded(layer: Layer) -> bool:
+    """Whether an element-wise operation between codes is computed in single precision."""
+    work = layer.work
+    added = isinstance(work, Map) and work.function == "add" and not layer.constants and layer.finish in FUSED
+    return isinstance(work, Map) and work.function != "function" and not added
+
+
+def _calls(layer: Layer, codes: bool) -> int:
+    """Operators that run for a layer."""
+    work = layer.work
+    if isinstance(work, Reduce) and work.keeps and work.function != "function":
+        return NORMALIZED + (DECODED + ENCODED if codes else 0)
+    if not codes:
+        return 1
+    if _keeps_sums(layer):
+        return 1 + SLOPED
+    if _is_decoded(layer):
+        return ENCODED + DECODED * len(layer.inputs)
+    return 2 if isinstance(work, Map) and work.function == "function" else 1
+
+
+def _packed(workload: Workload, layer: Layer) -> float:
+    """Values of the patches that are packed where sums are kept, with what copying and collisions take more."""
+    output, depth = workload.tensors[layer.output], layer.work.depth if isinstance(layer.work, Contract) else 0
+    pixels = output.height * output.width
+    rows = COPIED_ROW / output.width if layer.window != POINT else 0.0
+    return pixels * depth * layer.groups * (1 + rows + (COLLIDING if _collides(output) else 0.0))
+
+
+def _collides(planes: Tensor) -> bool:
+    return planes.height * planes.width % CACHE_STRIDE == 0
 
 
 def _gathered(workload: Workload, layer: Layer) -> float:
@@ -113,13 +175,19 @@ def _elements(workload: Workload, layer: Layer, transposed: Permuted | None, cod
     read, written = sum(t.elements for t in inputs), output.elements
     match layer.work:
         case Contract(kernel=(rows, columns)):
-            taps = rows * columns
-            if layer.product and not layer.of_tensors:
-                found["row_s"] = written / output.channels
-            if taps > 1 and not layer.channelwise:
-                found["tap_s"] = output.height * output.width * taps
-            found["output_s"] = written
-            if layer.finish not in ("none", "clamp"):
+            if layer.of_tensors:
+                found["matrix_s"] = math.prod(t.elements for t in (*inputs, output)) / layer.macs**2
+            elif layer.product:
+                found["row_s"] = written / output.channels if codes else 0.0
+            if codes and _keeps_sums(layer):
+                found["pack_s"] = _packed(workload, layer)
+            elif rows * columns > 1 and not layer.channelwise:
+                # Of a group only its own channels lie side by side, not a row of taps.
+                groups = layer.groups
+                found["tap_s"] = output.height * output.width * rows * (groups * columns if groups > 1 else 1)
+            # What sums that are kept take until they are codes is all in the operators behind them.
+            found["slope_s" if layer.finish not in FUSED and codes else "output_s"] = written
+            if layer.finish not in FUSED and not codes:
                 found["slope_s"] = written
         case Move(how="transpose", axes=axes) if axes:
             if transposed is not None:
@@ -138,15 +206,17 @@ def _elements(workload: Workload, layer: Layer, transposed: Permuted | None, cod
             found["copy_s"] = written
         case Map(function="function"):
             found["lookup_s"] = written
-        case Map(function=function) if codes and (function != "add" or layer.constants or layer.finish not in ("none", "clamp")):
-            found["slope_s"] = written * (ENCODED + DECODED * len(layer.inputs)) / SLOPED
+        case Map() if codes and _is_decoded(layer):
+            found["slope_s"] = written * _calls(layer, codes) / SLOPED
         case Map():  # sums, products, and functions that are a comparison and a product
             repeated = written if any(constant.elements > 1 for constant in layer.constants) else 0
             found["elementwise_s"] = max(read, written) + repeated
-        case Reduce(passes=passes, keeps=keeps, function=function):
-            whole = "softmax_s" if function == "function" else "normalize_s"
+        case Reduce(over=over, passes=passes, keeps=keeps, function=function):
+            is_softmax = function == "function"
             if keeps:
-                found[whole] = max(read, written)
+                found["softmax_s" if is_softmax else "normalize_s"] = max(read, written)
+                begun = (0 if is_softmax else 1) if codes else (1 if is_softmax else BEGUN)
+                found["row_s"] = begun * read / over
             elif codes:
                 found["slope_s"] = read * DOUBLE
             else:

@@ -33,8 +33,8 @@ SETTLED = 1e-4
 """Share of the sum of squares below which a step of a fit is not worth the time: timings are off by far more."""
 ELEMENT_COSTS = ("output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s", "lookup_s", "convert_s")
 OF_BLOCKS = ("visit_taps", "layout_s")
-OF_CODES = ("tap_s", "row_s")
-OF_TRANSFORMERS = ("product", "visit_depth", "transpose_s", "normalize_s", "softmax_s")
+OF_CODES = ("tap_s", "pack_s")
+OF_TRANSFORMERS = ("product", "dense", "visit_depth", "row_s", "matrix_s", "transpose_s", "normalize_s", "softmax_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +82,14 @@ def fit(measurements: Sequence[Measurement], threads: int, progress: Progress) -
 
 
 def constants(precision: Precision) -> list[str]:
-    """Dotted keys of what is fitted for a precision; memory and calls are shared, and come from single precision."""
+    """Dotted keys of what is fitted for a precision. Calls and caches are shared, and come from single precision; so is DRAM, and
+    comes from integers, whose patches are too many for the caches (what moves otherwise is hidden behind work)."""
     kernels = f"cpu.kernels.{precision}"
     names = ("pass_vectors", "depthwise", *ELEMENT_COSTS, *OF_TRANSFORMERS, *(OF_BLOCKS if precision.is_float else OF_CODES))
     shared = (
-        ["memory.onchip.bytes_per_s", "memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s"]
+        ["memory.onchip.bytes_per_s", "overhead.inference_s", "overhead.layer_s"]
         if precision.is_float
-        else []
+        else ["memory.dram.bytes_per_s"]
     )
     return [f"rates.{precision}", *(f"{kernels}.{name}" for name in names), *shared]
 

@@ -11,7 +11,7 @@ from searchspaces.ir.graph import Graph
 from searchspaces.tracing.trace import trace
 
 WINDOW = 8
-"""Side of the windows that attention is computed in."""
+"""Side of the windows that attention is computed in, unless it is told another."""
 
 
 class Tokens(nn.Module):
@@ -31,18 +31,19 @@ class Tokens(nn.Module):
 
 
 class Attention(nn.Module):
-    """Of windows of 8x8 pixels, with ``heads`` heads, and a bias for every pair of places; ``bare``: the matrix products alone,
-    without the bias and the softmax between them."""
+    """Of windows of ``side`` x ``side`` pixels, with ``heads`` heads, and a bias for every pair of places; ``bare``: the matrix
+    products alone, without the bias and the softmax between them."""
 
-    def __init__(self, channels: int, heads: int, height: int, width: int, bare: bool = False) -> None:
+    def __init__(self, channels: int, heads: int, height: int, width: int, bare: bool = False, side: int = WINDOW) -> None:
         super().__init__()
-        self.bare = bare
+        self.bare, self.side = bare, side
         self.heads, self.height, self.width = heads, height, width
         self.mixed, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        self.register_buffer("bias", torch.linspace(-1, 1, heads * WINDOW**4).reshape(heads, WINDOW**2, WINDOW**2))
+        self.register_buffer("bias", torch.linspace(-1, 1, heads * side**4).reshape(heads, side**2, side**2))
 
     def forward(self, x: Tensor) -> Tensor:
-        side, rows, columns, channels = WINDOW, self.height // WINDOW, self.width // WINDOW, x.shape[2]
+        side, channels = self.side, x.shape[2]
+        rows, columns = self.height // side, self.width // side
         y = x.reshape(rows, side, columns, side, channels).permute(0, 2, 1, 3, 4).reshape(rows * columns, side * side, channels)
         y = self.mixed(y).reshape(rows * columns, side * side, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
         weights = y[0] @ y[1].transpose(-2, -1) * (channels // self.heads) ** -0.5
@@ -109,8 +110,8 @@ class Residual(nn.Sequential):
 SMALL, MIDDLE, LARGE = (32, 32, 48), (60, 32, 40), (60, 64, 64)
 """Channels, height and width: tensors of 0.2, 0.3 and 1 MB of single precision, the last of which leave a core's own cache."""
 EVERY_SIZE = ("products", "attention", "block")
-NEVER_LARGE = ("thin products",)
-"""Their scores would leave all caches, and tell of memory instead of products."""
+NEVER_LARGE = ("thin products", "narrow windows")
+"""They would leave all caches, and tell of memory instead of products."""
 
 
 def pieces() -> Iterator[tuple[Graph, int, int]]:
@@ -129,8 +130,8 @@ def pieces() -> Iterator[tuple[Graph, int, int]]:
 def _inner(channels: int, height: int, width: int) -> dict[str, list[nn.Module]]:
     """What is timed between two convolutions, by name."""
 
-    def attention(heads: int, bare: bool = False) -> nn.Module:
-        return Attention(channels, heads, height, width, bare)
+    def attention(heads: int, bare: bool = False, side: int = WINDOW) -> nn.Module:
+        return Attention(channels, heads, height, width, bare, side)
 
     def perceptron(times: int) -> list[nn.Module]:
         return [nn.Linear(channels, times * channels), nn.GELU(), nn.Linear(times * channels, channels)]
@@ -144,5 +145,6 @@ def _inner(channels: int, height: int, width: int) -> dict[str, list[nn.Module]]
         "thin products": [attention(channels // 4, bare=True)],
         "perceptron": perceptron(2),
         "attention": [attention(4)],
+        "narrow windows": [attention(4, side=4)],
         "block": [Residual(nn.LayerNorm(channels), attention(2)), Residual(nn.LayerNorm(channels), *perceptron(3))],
     }

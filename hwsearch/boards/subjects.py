@@ -29,6 +29,8 @@ CONVOLUTIONS = (
     (8, 16, 3), (56, 12, 1), (12, 56, 1), (64, 64, 1), (32, 32, 1), (64, 8, 1), (8, 64, 1),
 )  # fmt: skip
 """Input channels, output channels, kernel."""
+SLOPES = ((12, 12, 3), (32, 32, 3), (64, 16, 3), (16, 64, 3), (64, 48, 1))
+"""The same of convolutions whose activation is not fused in integers."""
 DEPTHWISE = ((16, 3), (32, 3), (64, 3), (32, 5))
 """Channels, kernel."""
 
@@ -48,8 +50,10 @@ def _layers() -> Iterator[tuple[Graph, int, int]]:
         yield conv_graph(inputs, outputs, kernel), *_size(LAYER_MACS / (inputs * outputs * kernel**2), max(inputs, outputs))
     for channels, kernel in DEPTHWISE:
         yield conv_graph(channels, channels, kernel, groups=channels), *_size(LAYER_MACS / 4 / (channels * kernel**2), channels)
-    for channels in (12, 32):
-        yield conv_graph(channels, channels, 3, activation="prelu"), *_size(LAYER_MACS / (9 * channels**2), channels)
+    for inputs, outputs, kernel in SLOPES:
+        made = conv_graph(inputs, outputs, kernel, activation="prelu")
+        yield made, *_size(LAYER_MACS / (inputs * outputs * kernel**2), max(inputs, outputs))
+    yield conv_graph(8, 8, 9), 180, 320  # 37 MB of patches: no cache keeps them
     for height, width in ((90, 160), (270, 480)):
         yield _chain("shuffle 2", 12, [("pixel_shuffle", 2)]), height, width
         yield _chain("shuffle 3", 27, [("pixel_shuffle", 3)]), height, width

@@ -235,8 +235,11 @@ def _cpu(target: Device, workload: Workload, row: int, runs: Precision, per_mac:
     macs = 0.0
     if depthwise:
         macs = pixels * (taps + kernel.visit_taps.value) * ceil(out.channels / lanes) * lanes / kernel.depthwise.value
+    elif of.sums[row]:
+        macs = of.sums[row]
     elif of.products[row]:
-        macs = (of.products[row] + of.outputs[row] * kernel.visit_depth.value) / kernel.product.value
+        reached = kernel.dense if of.dense[row] and kernel.dense is not None else kernel.product
+        macs = (of.products[row] + of.outputs[row] * kernel.visit_depth.value) / reached.value
     elif dense:
         cin, vectors = sources[0].channels / layer.groups, ceil(out.channels / layer.groups / lanes)
         passes = ceil(vectors / kernel.shared_vectors.value)
@@ -275,7 +278,7 @@ def _processor(
     near = 0.0
     if memory.onchip is not None and memory.onchip.bytes_per_s is not None:
         near = max(through - 2**20, 0.0) / max(memory.onchip.bytes_per_s.value, dram)
-    call = target.overhead.layer_s.value * (1 - of.done[row])
+    call = target.overhead.layer_s.value * of.calls[row]
     return {
         "compute_s": compute,
         "weight_s": weights / dram,

@@ -17,17 +17,20 @@ FITTED = ("pass_vectors", "tap_s", "depthwise", "output_s", "elementwise_s", "sh
 class CpuKernels(Table):
     """What a runtime's kernels of one precision cost on a processor (see ``cpu``).
 
-    ``lanes``: output channels computed side by side; ``shared_vectors``: how many vectors of them share one pass over the inputs,
-    ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to find each tap of each pixel where the kernel gathers
-    patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well, and
-    ``visit_taps`` is what each input channel costs, in taps, where there are fewer; ``visit_depth``: what an output of a matrix
-    product costs, in products; ``row_s``: seconds for each row of a dense layer of integers, which is a call by itself;
-    ``depthwise``, ``product``: fractions of the rate that depthwise layers and matrix products reach. Seconds per element:
-    ``output_s`` of a convolution's output, ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s``
-    (concatenations, slices), ``shuffle_s``, ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output,
-    ``layout_s`` of tensors between blocks and planes, or turned as matrices; of transformers, ``transpose_s`` for each value or
-    run of values whose place a transpose finds (without it ``shuffle_s``), ``normalize_s`` and ``softmax_s`` (without them
-    ``elementwise_s`` for each pass over the values).
+    ``lanes``: output channels computed side by side; ``shared_vectors``: how many vectors of them share one pass over the
+    inputs, ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to gather a row of taps, whose channels lie
+    side by side, for each pixel where the kernel gathers patches (kernels of one pixel need none), ``pack_s`` to pack a value
+    of them where the kernel keeps the sums of codes; ``blocked_inputs``: input channels are padded to ``lanes`` as well, and
+    ``visit_taps`` is what each input channel costs, in taps, where there are fewer; ``visit_depth``: what an output of a
+    matrix product costs, in products; ``row_s``: seconds for each row that a kernel begins anew (dense layers of integers,
+    normalizations, a softmax of single precision), ``matrix_s`` for each pair of matrices of a product of two tensors;
+    ``depthwise``, ``product``, ``dense``: fractions of the rate that depthwise layers, products of two tensors and dense
+    layers reach (without ``dense``, these as products). Seconds per element: ``output_s`` of a convolution's output,
+    ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s`` (concatenations, slices),
+    ``shuffle_s``, ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output, ``layout_s`` of tensors
+    between blocks and planes, or turned as matrices; of transformers, ``transpose_s`` for each value or run of values whose
+    place a transpose finds (without it ``shuffle_s``), ``normalize_s`` and ``softmax_s`` (without them ``elementwise_s`` for
+    each pass over the values).
     """
 
     lanes: Positive = Quantity(value=1.0)
@@ -35,7 +38,9 @@ class CpuKernels(Table):
     pass_vectors: NonNegative = Quantity(value=0.0)
     visit_depth: NonNegative = Quantity(value=0.0)
     tap_s: NonNegative = Quantity(value=0.0)
+    pack_s: NonNegative = Quantity(value=0.0)
     row_s: NonNegative = Quantity(value=0.0)
+    matrix_s: NonNegative = Quantity(value=0.0)
     blocked_inputs: Flag = False
     visit_taps: NonNegative = Quantity(value=0.0)
     depthwise: Fraction = Quantity(value=1.0)
@@ -48,6 +53,7 @@ class CpuKernels(Table):
     convert_s: NonNegative = Quantity(value=0.0)
     layout_s: NonNegative | None = None
     product: Fraction = Quantity(value=1.0)
+    dense: Fraction | None = None
     transpose_s: NonNegative | None = None
     normalize_s: NonNegative | None = None
     softmax_s: NonNegative | None = None

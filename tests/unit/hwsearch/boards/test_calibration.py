@@ -276,17 +276,20 @@ def test_what_transformers_compute_has_constants_of_its_own() -> None:
 
     def changed(constant: str) -> set[str]:
         key = f"cpu.kernels.FP32.{constant}"
-        factor = {"product": 0.5, "visit_depth": 10}.get(constant, 2)
+        factor = {"product": 0.5, "dense": 0.5, "visit_depth": 10}.get(constant, 2)
         dearer = with_numbers(shipped, {key: Quantity(value=number(shipped, key) * factor)})
         now = {name: constants.predict(dearer, [measured])[0] for name, measured in made.items()}
         return {name.split()[0] for name in made if now[name] > 1.001 * usual[name]}
 
     assert changed("normalize_s") == {"norms", "block"}
-    assert changed("softmax_s") == {"attention", "block"}
-    assert changed("product") == changed("visit_depth") == {"products", "thin", "perceptron", "attention", "block", "windows"}
-    assert changed("transpose_s") == {"products", "thin", "attention", "block", "windows"}
+    assert changed("row_s") == {"norms", "attention", "block", "narrow"}
+    assert changed("softmax_s") == {"attention", "block", "narrow"}
+    products = {"products", "thin", "attention", "block", "narrow"}
+    assert changed("product") == changed("matrix_s") == products
+    assert changed("dense") == changed("visit_depth") == {*products, "perceptron", "windows"}
+    assert changed("transpose_s") == {"products", "thin", "attention", "block", "windows", "narrow"}
     assert changed("lookup_s") == {"functions", "perceptron", "block"}
-    assert changed("copy_s") == {"shifts", "products", "thin", "attention", "block", "windows"}
+    assert changed("copy_s") == {"shifts", "products", "thin", "attention", "block", "windows", "narrow"}
     text = reader.shipped_text("host")
     old = "\n".join(line for line in text.splitlines() if line.split(" ")[0] not in ("transpose_s", "normalize_s", "softmax_s"))
     kernel = catalogue.load_text(old, "host.toml").own(Cpu).kernels["FP32"]
