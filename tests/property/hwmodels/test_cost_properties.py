@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -84,6 +85,8 @@ def test_batch_equals_one_by_one_equals_numpy(name: str, seed: int) -> None:
 @few
 @given(seed=seeds, factor=st.floats(1.0, 50.0))
 @example(seed=50619422, factor=2.0)
+@example(seed=5505, factor=2.0)
+@example(seed=441159, factor=2.0)
 def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> None:
     target, rng = catalogue.load(name), np.random.default_rng(seed)
     workload = random_network(rng)
@@ -92,30 +95,42 @@ def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> 
     for what, richer in improved(target, factor, rng):
         with schedules() as decided_again:
             after = price(richer, workload)
-        if decided_again != decided:
+        if [one.choice for one in decided_again] != [one.choice for one in decided]:
             # Vela copies weights on chip as early as layers leave time for, before it asks which maps have room: whatever makes a
             # layer faster may put a map outside.
             continue
-        ours, theirs = after.latency_s, before.latency_s
+        ours, theirs, later = after.latency_s, before.latency_s, 0.0
         if decided or (target.npu is not None and target.npu.weights_ahead is not None):
             # A faster layer leaves the weights of the next one less time to arrive ahead: networks of one width are compared.
             same = np.arange(ours.shape[2])
             ours, theirs = ours.sum(axis=0)[:, same, same], theirs.sum(axis=0)[:, same, same]
-        assert np.all(ours <= theirs * (1 + 1e-12)), what
+        if decided:
+            # By Vela's estimate of the faster layer, which can fall by more than our price of it.
+            cycles = max(one.slack - again.slack for one, again in zip(decided, decided_again, strict=True))
+            later = max(cycles, 0.0) / number(target, "npu.clock_hz")
+        assert np.all(ours <= theirs * (1 + 1e-12) + later), what
         assert after.inference_s <= before.inference_s
 
 
+class Decided(NamedTuple):
+    """``choice``: which maps stay on chip, rows of cascades, weights that are copied, in which slices and beside what;
+    ``slack``: cycles that all copies find to hide in."""
+
+    choice: tuple[bytes, ...]
+    slack: float
+
+
 @contextmanager
-def schedules() -> Iterator[list[tuple[bytes, ...]]]:
-    """What is decided for an Ethos-U meanwhile: which maps stay on chip, rows of cascades, weights that are copied,
-    in which slices and beside what."""
-    found: list[tuple[bytes, ...]] = []
+def schedules() -> Iterator[list[Decided]]:
+    """What is decided for an Ethos-U meanwhile."""
+    found: list[Decided] = []
     original = layers.Pricing.schedule
 
     def noted(*args):
         made = original(*args)
         copies = [[one and (one.sizes, one.ahead) for one in own] for own in made.copies.found]
-        found.append((made.inside.tobytes(), made.rows.tobytes(), repr(copies).encode()))
+        choice = (made.inside.tobytes(), made.rows.tobytes(), repr(copies).encode())
+        found.append(Decided(choice, sum(sum(each) for each in made.copies.slack)))
         return made
 
     with mock.patch.object(layers.Pricing, "schedule", noted):
