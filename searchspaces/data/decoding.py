@@ -60,8 +60,9 @@ def _messages(path: str | Path) -> Iterator[None]:
         raise FileError(f"{path}: the picture cannot be read ({error})", "It may be damaged: replace or leave it out.") from None
 
 
-def _decoded(path: str | Path) -> tuple[Image.Image, bool]:
-    """A picture as its file stores it, not turned; and whether its values have 16 bits there."""
+def _decoded(path: str | Path) -> tuple[Image.Image, bool, int]:
+    """A picture as its file stores it, not turned; whether its values have 16 bits there; and how many pictures it is the first
+    of."""
     with Image.open(path, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise FileError(
@@ -69,8 +70,9 @@ def _decoded(path: str | Path) -> tuple[Image.Image, bool]:
                 "Crop the picture, or make it smaller.",
             )
         wide = any(";16" in str(tile[3]) for tile in image.tile)
+        pictures = int(getattr(image, "n_frames", 1))
         image.load()
-        return image, wide
+        return image, wide, pictures
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -132,6 +134,8 @@ class PictureRows:
         alpha: another value tells how opaque a pixel is.
         bits: of a value, 8 or 16.
         reduced: the file has 16 bits a value in colour, which Pillow reads as 8.
+        pictures: that the file holds; this is the first.
+        profile: what its colours mean, an ICC profile; empty where the file has none. It may be of colours that were converted.
     """
 
     def __init__(self, path: str | Path, store: IO[bytes]) -> None:
@@ -142,13 +146,14 @@ class PictureRows:
             OSError: the store is full.
         """
         with _messages(path):
-            image, wide = _decoded(path)
+            image, wide, self.pictures = _decoded(path)
             orientation = image.getexif().get(_ORIENTATION, 1)
             _check_range(image, path)
         self.bits = 16 if image.mode.startswith("I") else 8
         self.grey = image.mode[0] in "1LI" and image.mode != "LAB"
         self.alpha = _transparent(image)
         self.reduced = wide and self.bits == 8
+        self.profile: bytes = image.info.get("icc_profile") or b""
         self.height, self.width = image.size[:: 1 if orientation in _SIDEWAYS else -1]
         self._store = store
         for top in range(0, self.height, _BAND):

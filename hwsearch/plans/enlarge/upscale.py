@@ -43,11 +43,13 @@ class Enlarged:
 
 @dataclass(frozen=True)
 class Form:
-    """How the output stores pixels: one value or three, another of transparency behind them, of 8 or 16 bits each."""
+    """How the output stores pixels: one value or three, another of transparency behind them, of 8 or 16 bits each; and the ICC
+    profile that says what its colours mean."""
 
     grey: bool
     alpha: bool = False
     bits: int = 8
+    profile: bytes = b""
 
 
 def enlarge(
@@ -147,7 +149,7 @@ def upscale(
     strips = enlarge(runtimes.runtime(runtime).open_plan(qgraph).run, picture, qgraph.graph, scale, form, progress)
     with replacing(destination) as temporary:
         try:
-            writing.write(temporary, kind, height, width, strips)
+            writing.write(temporary, kind, height, width, strips, form.profile)
         except ValueError as error:
             raise FileError(f"{destination}: {kind} cannot hold this picture ({error})", "Write a .png.") from error
     return Enlarged(height, width, whole, tuple(remarks))
@@ -178,4 +180,15 @@ def _form(picture: PictureRows, kind: str) -> tuple[Form, list[str]]:
     bits = picture.bits if kind in writing.WIDE else 8
     if bits < picture.bits:
         remarks.append(f"{kind} holds 8 bits a value: 16 were rounded")
-    return Form(picture.grey, alpha, bits), remarks
+    if picture.pictures > 1:
+        remarks.append(f"the file holds {picture.pictures} pictures: the first was enlarged")
+    profile = picture.profile if kind in writing.PROFILED and _is_of(picture.profile, picture.grey) else b""
+    if picture.profile and not profile:
+        why = f"{kind} holds none" if kind not in writing.PROFILED else "it is of other colours than grey or RGB, or damaged"
+        remarks.append(f"the colour profile was dropped: {why}")
+    return Form(picture.grey, alpha, bits, profile), remarks
+
+
+def _is_of(profile: bytes, grey: bool) -> bool:
+    """Whether an ICC profile is one of grey or RGB (ICC.1:2022, 7.2: the colour space stands at byte 16, ``acsp`` at 36)."""
+    return profile[16:20] == (b"GRAY" if grey else b"RGB ") and profile[36:40] == b"acsp"

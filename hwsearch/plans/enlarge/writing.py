@@ -23,6 +23,8 @@ from hwmodels.errors import UsageError
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 ALPHA = ("PNG", "WEBP", "TIFF")
 """Formats that hold transparency."""
+PROFILED = ("PNG", "WEBP", "TIFF", "JPEG")
+"""Formats that hold an ICC profile."""
 WIDE = ("PNG", "TIFF")
 """Formats that hold grey of 16 bits."""
 
@@ -48,15 +50,18 @@ def format_of(destination: Path, source: Path) -> str:
     return kind
 
 
-def write(path: Path, kind: str, height: int, width: int, strips: Iterable[np.ndarray]) -> None:
+def write(path: Path, kind: str, height: int, width: int, strips: Iterable[np.ndarray], profile: bytes = b"") -> None:
     """Write a picture of ``strips [h, width, 1 to 4]``, uint8 or uint16, from the top, in the format ``kind``.
+
+    Args:
+        profile: the ICC profile of its colours, for one of ``PROFILED``.
 
     Raises:
         OSError, ValueError: the system or the format refuses.
     """
     if kind == "PNG":
         with path.open("wb") as file:
-            _png(file, height, width, strips)
+            _png(file, height, width, strips, profile)
         return
     canvas: Image.Image | None = None
     top = 0
@@ -67,14 +72,14 @@ def write(path: Path, kind: str, height: int, width: int, strips: Iterable[np.nd
         canvas.paste(part, (0, top))
         top += len(strip)
     assert canvas is not None
-    canvas.save(path, format=kind)
+    canvas.save(path, format=kind, **({"icc_profile": profile} if profile else {}))
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _png(file: IO[bytes], height: int, width: int, strips: Iterable[np.ndarray]) -> None:
+def _png(file: IO[bytes], height: int, width: int, strips: Iterable[np.ndarray], profile: bytes = b"") -> None:
     file.write(_SIGNATURE)
     deflate = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
 
@@ -87,6 +92,8 @@ def _png(file: IO[bytes], height: int, width: int, strips: Iterable[np.ndarray])
             if waiting is None:
                 header = struct.pack(">IIBBBBB", width, height, 8 * strip.itemsize, _COLOUR_TYPES[strip.shape[2]], 0, 0, 0)
                 file.write(_chunk(b"IHDR", header))
+                if profile:  # ISO/IEC 15948, 11.3.3.3: a name, the method of compression, the profile
+                    file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
             else:
                 waiting.result()  # one strip is computed while the one before it is written, and none piles up
             waiting = thread.submit(deflated, strip)
