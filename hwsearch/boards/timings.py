@@ -44,6 +44,8 @@ UNIT = re.compile(r"(?P<name>\w+?)[ _]*[\[(]\s*(?P<unit>\w+)\s*[\])]")
 """A heading with a unit in brackets."""
 REMARKS = ("#", "sep=")
 """What lines begin with that are none of the table."""
+LONGEST_S = 86_400.0
+"""A day: what takes longer was not timed."""
 LONGEST = 64
 """Characters of a heading that may name a column: matching grows with the square of them."""
 SAME_MACS = 1.25
@@ -151,14 +153,20 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
         raise TimingFileError(path, problems)
     found: list[Measurement] = []
     problems, remarks = list[str](), list[str]()
+    times = [place for place, name in enumerate(names) if name in LATENCIES]
+    # Spreadsheets separate by semicolons where a comma is one of decimals; a point is then one of thousands.
+    commas = separator == ";" and any("," in cells[place] for _, cells in body for place in times if place < len(cells))
     for line, cells in body:
         if len(cells) != len(names):
-            problems.append(f"line {line}: {len(cells)} cells under {len(names)} columns")
+            comma = "; a number with a decimal comma needs semicolons between the cells" if separator == "," else ""
+            problems.append(f"line {line}: {len(cells)} cells under {len(names)} columns{comma}")
             continue
         line_of = dict(zip(names, map(str.strip, cells), strict=True))
-        if separator == ";":
-            # Spreadsheets separate by semicolons where a comma is one of decimals.
-            line_of |= {name: line_of[name].replace(",", ".") for name in LATENCIES if name in line_of}
+        if commas and (both := [line_of[names[place]] for place in times if "." in line_of[names[place]]]):
+            problems.append(f"line {line}: {both[0]!r} has a point where other lines have a decimal comma")
+            continue
+        if commas:
+            line_of |= {names[place]: line_of[names[place]].replace(",", ".") for place in times}
         if "size" in line_of:
             size = SIZE.fullmatch(line_of["size"])
             if size is None:
@@ -211,6 +219,8 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 def _header_problems(names: list[str]) -> list[str]:
     known = (*REQUIRED, *OPTIONAL, *LATENCIES, "size")
+    if not set(names) & set(known):
+        return ["line 1: no column has a name that is known; the first line names them, with commas, semicolons or tabs between"]
     sides = {"height", "width"}
     problems = [f"line 1: unknown column {name[:40]!r}. {closest(name[:40], known)}" for name in names if name not in known]
     problems += [f"line 1: column {name!r} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
@@ -224,6 +234,13 @@ def _header_problems(names: list[str]) -> list[str]:
     return problems
 
 
+def _not_a_time(unit: str, cell: str, latency_s: float) -> str:
+    if latency_s > LONGEST_S:
+        return f"{unit} {cell!r} is more than a day"
+    comma = "; decimals have a point" if re.fullmatch(r"\d+,\d+", cell) else ""
+    return f"{unit} {cell!r} is not a number above 0, without a unit{comma}"
+
+
 def _line(cells: Mapping[str, str], device: Device, library: Library, label: str, folder: Path) -> tuple[list[str], Timings]:
     """What is wrong with a line, or what it measured."""
     problems, subject = library.subject(cells, device)
@@ -232,8 +249,8 @@ def _line(cells: Mapping[str, str], device: Device, library: Library, label: str
     latency_s = finite(cells[unit]) * LATENCIES[unit] if unit else 0.0
     if profile and unit and cells[unit]:
         problems.append(f"both {unit} and a profile: leave one of them empty")
-    elif not profile and not latency_s > 0:
-        problems.append(f"{unit} {cells[unit]!r} is not a number above 0, without a unit" if unit else "no profile is named")
+    elif not profile and not 0 < latency_s <= LONGEST_S:
+        problems.append(_not_a_time(unit, cells[unit], latency_s) if unit else "no profile is named")
     if subject is not None and layer and layer not in (names := [row.name for row in subject.workload.layers]):
         problems.append(f"{subject.workload.name} has no layer {layer!r}. {closest(layer, names)}")
     if profile and layer:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hwmodels.fitting.constants import Fit, Measurement
 
 
+BADLY = 0.5
+"""Median error of a fit that says that timings and model are not of one device."""
+
+
 def register(devices: typer.Typer) -> None:
     """Add the command to those of `hwsearch devices`."""
     devices.command()(calibrate)
@@ -219,6 +223,11 @@ def _spread(spread: float) -> str:
 def warnings(fit: Fit) -> list[str]:
     """What a person must know before trusting the constants."""
     said = []
+    if fit.median_error > BADLY:
+        said.append(
+            f"after the fit the timings are off by {100 * fit.median_error:.0f} %: are they of this device and these sizes, and "
+            "is their unit right?"
+        )
     for group in fit.undetermined:
         if len(group) == 1:
             said.append(f"the timings hardly determine {group[0]}.")

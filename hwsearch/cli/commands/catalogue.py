@@ -170,12 +170,19 @@ def _print_agreement(screen: Console, found: list[dict[str, Any]]) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="A device file (.toml).")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Check a device file and list all mistakes at once."""
-    from hwmodels.device import reader
+    """Check a device file and list all mistakes at once, and what is unlikely of a device."""
+    from hwmodels.device import plausible, reader
 
     device = reader.load_text(reader.read_text(file), str(file))
-    document = {"file": str(file), "valid": True, **summary(device)}
-    Terminal(as_json, quiet).show(document, lambda screen: screen.print(f"{file}: no mistakes ({device.title})"))
+    doubts = plausible.unlikely(device)
+    document = {"file": str(file), "valid": True, "unlikely": doubts, **summary(device)}
+
+    def render(screen: Console) -> None:
+        screen.print(f"{file}: no mistakes ({device.title})")
+        for doubt in doubts:
+            screen.print(f"Unlikely: {doubt}", soft_wrap=True)
+
+    Terminal(as_json, quiet).show(document, render)
 
 
 @devices.command()

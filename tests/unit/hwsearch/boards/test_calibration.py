@@ -106,7 +106,12 @@ def test_tables_as_spreadsheets_and_people_write_them(tmp_path: Path, truth: dev
         (PLAIN.replace("height", "height (mm)"), "height (mm)"),
         (PLAIN.replace("3.25", "3.25 ms"), "without a unit"),
         (PLAIN.replace(",", "\t").replace("3.25", "3,250"), "3,250"),
-        (PLAIN.replace(",", ";").replace("3.25", "1.003,25"), "1.003.25"),
+        (PLAIN.replace(",", ";").replace("3.25", "1.003,25"), "'1.003,25' has a point where other lines have a decimal comma"),
+        (PLAIN.replace(",", ";").replace("3.25", "3,25").replace("1.5", "1.500"), "'1.500' has a point"),
+        (PLAIN.replace("3.25", '"3,25"'), "'3,25' is not a number above 0, without a unit; decimals have a point"),
+        (PLAIN.replace("3.25", "3,25"), "a number with a decimal comma needs semicolons"),
+        (PLAIN.replace("3.25", "1e30"), "latency_ms '1e30' is more than a day"),
+        (PLAIN.replace(",", "|"), "no column has a name that is known"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path: Path, truth: device.Device, text: str, words: str) -> None:
@@ -208,6 +213,15 @@ def test_too_few_timings_are_said_to_be_too_few(tmp_path: Path, truth: device.De
     said = " ".join(capsys.readouterr().out.split())
     assert "Warning: the timings" in said
     assert "More sizes, networks or single layers would tell more" in said
+
+
+def test_a_fit_that_tells_nothing_of_its_timings_is_said_to(
+    tmp_path: Path, truth: device.Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "t.csv"
+    csv.write_text(HEADER + "fsrcnn,,2,48,64,,W8A8,1\nfsrcnn,,2,48,64,,W8A8,100\n")
+    assert main(["devices", "calibrate", "host", "--measurements", str(csv), "--out", str(tmp_path / "n.toml"), "--quiet"]) == 0
+    assert "after the fit the timings are off by" in " ".join(capsys.readouterr().out.split())
 
 
 def test_timings_are_needed_for_a_board(capsys: pytest.CaptureFixture[str]) -> None:
