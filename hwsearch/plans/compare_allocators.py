@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from hwmodels.counting import FLOAT_BITS
@@ -37,6 +38,7 @@ from hwsearch.search.allocate import ALLOCATORS
 from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
+from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
@@ -93,7 +95,13 @@ class AllocatorComparison(Document):
     network: str
     scale: Scale
     weights_sha256: str
+    dropped: list[str] = Field(default_factory=list)
+    """Blocks that the network is without."""
+    branches: dict[str, int] = Field(default_factory=dict)
+    """Layer -> rank of its low-rank branch."""
     target: str
+    input_size: tuple[int, int] | None = None
+    """Height and width of the picture that is priced; files of earlier versions do not tell."""
     scope: str
     budgets: dict[str, float]
     cost: str
@@ -123,10 +131,12 @@ def compare(
         cost: what bits are to save, one of ``COSTS``; None: the first budget on a price, else latency.
         proxy: whose damage the exact solver makes least.
     Raises:
-        UsageError: no such rule, cost or proxy, no budget, or budgets on price and on quality at once.
+        UsageError: no such rule, cost or proxy, several methods, no budget, or budgets on price and on quality at once.
         BudgetError: no plan, or no plan of any rule, is within the budgets.
     """
     progress = progress or Silent()
+    if len(request.methods) > 1:
+        raise UsageError("rules are compared by one quantization method", f"Keep one --method, for example {request.methods[0]}.")
     budgets, saved = _asked(request.budgets, cost)
     names = check(wanted)
     PROXIES.named(proxy)
@@ -162,7 +172,10 @@ def compare(
         network=problem.network.name,
         scale=problem.network.scale,
         weights_sha256=problem.network.weights_sha256,
+        dropped=list(problem.network.dropped),
+        branches=branches.read(request.branches),
         target=problem.device.name,
+        input_size=problem.input_size,
         scope=request.scope,
         budgets=dict(budgets),
         cost=saved,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from pydantic import Field
 
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.numbers import Width
@@ -31,6 +32,7 @@ from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.search import correlation
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
+from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space, matrix
 from searchspaces.tracing.trace import to_workload
@@ -75,6 +77,10 @@ class Ranking(Document):
     network: str
     scale: Scale
     weights_sha256: str
+    dropped: list[str] = Field(default_factory=list)
+    """Blocks that the network is without."""
+    branches: dict[str, int] = Field(default_factory=dict)
+    """Layer -> rank of its low-rank branch."""
     weight_bits: tuple[Width, ...]
     activation_bits: tuple[Width, ...]
     names: list[str]
@@ -140,6 +146,8 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         network=network.name,
         scale=network.scale,
         weights_sha256=network.weights_sha256,
+        dropped=list(network.dropped),
+        branches=branches.read(request.branches),
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         names=list(space.names),

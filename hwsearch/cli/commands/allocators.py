@@ -133,8 +133,10 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            f"{network_text(found.network, found.scale)} on {found.target}",
-            f", scope {found.scope}, floating point {found.float_db:.2f} dB on {len(found.pictures)} pictures that no rule "
+            network_text(found.network, found.scale) + units.behind(units.rewritten(found.dropped, found.branches)),
+            f" on {found.target}"
+            + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")
+            + f", scope {found.scope}, floating point {found.float_db:.2f} dB on {len(found.pictures)} pictures that no rule "
             f"saw; exact by {found.proxy}",
         )
     )

@@ -112,9 +112,11 @@ def compare(
 
 
 def _render(found: Ranking, screen: Console) -> None:
+    from hwsearch.documents import units
+
     screen.print(
         bold(
-            network_text(found.network, found.scale),
+            network_text(found.network, found.scale) + units.behind(units.rewritten(found.dropped, found.branches)),
             f", floating point {found.float_db:.2f} dB, "
             f"{len(found.plans)} random plans ({found.draw}) with weights of {_listed(found.weight_bits)} and tensors of "
             f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels",

@@ -48,6 +48,19 @@ def test_the_exact_plan_costs_no_more_and_promises_no_less(capsys: pytest.Captur
         assert row["tie"] == (abs(row["gain_db"]) <= row["gain_half_db"])
 
 
+def test_what_was_done_to_the_network_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["allocators", "compare", *FEW, "--allocator", "snr_threshold", "--branches", "mid_part.2=2", "--budget", "loss=3dB"]
+    assert ask(capsys, *words)["branches"] == {"mid_part.2": 2}
+    assert main([*words, "--quiet"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with low-rank branches (mid_part.2=2) on bitserial-npu for 64x64 pixels" in said
+
+
+def test_a_second_method_is_not_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("allocators", "compare", *FEW, "--method", "mse", "--method", "gptq")
+    assert "by one quantization method" in ask(capsys, *words, code=2)["error"]["message"]
+
+
 def test_eight_bits_stand_beside_the_rules_where_they_are_offered(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--budget", "loss=3dB", "--allocator", "snr_threshold")
     eight = ask(capsys, "allocators", "compare", *FEW, *words)["eight_bits"]

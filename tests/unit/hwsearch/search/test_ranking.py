@@ -76,6 +76,14 @@ def test_the_command_compares_every_proxy(compared):
     assert best["spearman"] == max(proxy["spearman"] for proxy in document["proxies"])
 
 
+def test_what_was_done_to_the_network_is_said(capsys):
+    words = ["proxies", "compare", "--network", "fsrcnn", "--branches", "mid_part.2=2", "--probes", "10", "--quiet"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["branches"] == {"mid_part.2": 2}
+    assert main(words) == 0
+    assert "fsrcnn x2 with low-rank branches (mid_part.2=2)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_same_seed_compares_alike(compared, capsys):
     words, _, document = compared
     assert main([*words[:-2], "--json"]) == 0
