@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hwmodels.errors import UsageError, closest
@@ -176,9 +177,19 @@ def read_target(text: str | None) -> str | None:
 
 
 def read_model(text: str | None) -> str | None:
-    """``file.py:callable``, or a model file, with the file as an absolute path, for the same reason."""
+    """``file.py:callable``, its arguments in brackets behind it, or a model file; with the file as an absolute path, for the same
+    reason.
+
+    Raises:
+        UsageError: arguments that cannot be read.
+    """
     if text is None:
         return text
+    from searchspaces.networks.own_code import OwnCode
+
+    code = OwnCode.read(text)
+    if code is not None:
+        return str(replace(code, file=str(Path(code.file).resolve())))
     if ":" not in text:
         return str(Path(text).resolve()) if Path(text).suffix else text
     file, _, attribute = text.rpartition(":")
@@ -214,7 +225,13 @@ def network_fields(
     """
     if network is not None and model is not None:
         raise UsageError("--network and --model both name a network", "Keep one of them.")
-    channels = read_input_channels(input_channels)
+    channels, named, chosen = read_input_channels(input_channels), read_model(model), read_arguments(arguments)
+    if named is not None and chosen:
+        from searchspaces.networks.own_code import OwnCode
+
+        code = OwnCode.read(named)
+        if code is not None:  # the name of code holds its arguments
+            named, chosen = str(code.given(chosen)), {}
     factor = read_scale(scale)
     if weights is not None and network is None and model is None:
         from searchspaces.networks.input_channels import parse
@@ -224,10 +241,10 @@ def network_fields(
         network, factor = recognised.name, recognised.scale
     fields = {
         "network": network,
-        "model": read_model(model),
+        "model": named,
         "weights": weights,
         "scale": factor,
-        "arguments": read_arguments(arguments) or None,
+        "arguments": chosen or None,
         "dropped": tuple(dropped or ()) or None,
         "branches": tuple(branches or ()) or None,
         "input_channels": channels,

@@ -161,7 +161,10 @@ Bitops = Annotated[
 WeightBits = Annotated[str | None, typer.Option(help="Weight widths to consider, such as 2,4,8 or 8,fp8e4m3.", metavar="LIST")]
 ActivationBits = Annotated[str | None, typer.Option(help="Activation widths to consider, such as 8,16.", metavar="LIST")]
 Pin = Annotated[list[str] | None, typer.Option(help="Fix the width of a layer or tensor (repeatable).", metavar="NAME=BITS")]
-Arg = Annotated[list[str] | None, typer.Option(help="An argument for a built-in network (repeatable).", metavar="KEY=VALUE")]
+Arg = Annotated[
+    list[str] | None,
+    typer.Option(help="An argument for a built-in network, or for a callable of your own (repeatable).", metavar="KEY=VALUE"),
+]
 Drop = Annotated[
     list[str] | None,
     typer.Option(help="A block to leave out, by its name in the weights (repeatable).", metavar="BLOCK"),
@@ -193,7 +196,8 @@ OwnModel = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="The network of this plan or run, if it is code: path/to/file.py:callable. It runs only if you name it here.",
+        help="The network of this plan or run, if it is code: path/to/file.py:callable, with arguments callable(key=value). It "
+        "runs only if you name it here.",
         metavar="FILE:CALLABLE",
     ),
 ]

@@ -19,7 +19,8 @@ from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.plans import ready
-from hwsearch.runs.run import Run
+from hwsearch.runs.run import Run, not_named
+from searchspaces.networks import own_code
 
 if TYPE_CHECKING:
     from hwsearch.problem.pictures import Pictures
@@ -90,6 +91,9 @@ class PlanFile:
         if self.run is not None:
             asked = self.run.request
             return dataclasses.replace(asked, input_size=size, budgets={}, fps=None, tile=tile, halo=halo)
+        code = plan.provenance.network_arguments.get("model")
+        if code is not None and self.model is None:
+            raise not_named(self.path, str(code), "plan")
         request = Request(
             network=plan.network,
             scale=plan.scale,
@@ -126,14 +130,17 @@ class PlanFile:
         return problem, problem.space.plan(self.plan.weight_bits, self.plan.activation_bits)
 
     def check_weights(self, sha256: str) -> None:
-        """Raise FileError where a network's weights, by their digest, are not those that the plan was made with."""
-        if self.plan.provenance.weights_sha256 != sha256:
+        """Raise FileError where a network's weights, by their digest, are not those that the plan was made with; plans of code by
+        earlier versions do not tell."""
+        if self.plan.provenance.weights_sha256 not in ("", sha256):
             raise self._changed("weights")
 
     def _changed(self, what: str) -> FileError:
+        hint = "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again."
+        if what == "weights" and self.model is not None:
+            hint += " Code that draws its weights at random draws others each time: seed it, or save them for --weights."
         return FileError(
-            f"{self.path}: the plan was made with another {what} than {'are' if what == 'weights' else 'is'} found now",
-            "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again.",
+            f"{self.path}: the plan was made with another {what} than {'are' if what == 'weights' else 'is'} found now", hint
         )
 
     def recalibrated(self, progress: Progress) -> Recalibrated:
@@ -206,6 +213,7 @@ def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = Fals
         allow_edited: a plan that was edited, or stands beside integers of another, is taken without them.
     Raises:
         FileError: absent, not JSON, of another version, not a plan (every mistake is listed), or edited (with what differs).
+        UsageError: ``model`` is not the network that the plan is of.
     """
     path = ready.found(path)
     document = reading.read_json(path, f"a plan, such as RUN/plans/plan-01.json, or a ready one ({', '.join(ready.names())})")
@@ -213,6 +221,9 @@ def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = Fals
         raise FileError(f"{path}: schema_version is not {SCHEMA}", f"This version reads schema_version {SCHEMA}.")
     plan = reading.checked(document, Plan, path, "a plan", "Plans stand in the folder plans/ of a run.")
     _check_words(plan, path)
+    if model is not None:
+        code = plan.provenance.network_arguments.get("model")
+        own_code.check_same(path, None if code is None else str(code), model, plan.network)
     if plan.edited and not allow_edited:
         listed = "\n".join(f"  - {part}" for part in plan.edited)
         raise FileError(f"{path} was edited since it was written:\n{listed}", EDITED)

@@ -10,6 +10,7 @@ from hwsearch.formats.reading import file_network, readers
 from hwsearch.problem.request import Request
 from searchspaces.networks import endings, input_channels, registry, through_spandrel
 from searchspaces.networks.adapted import blocks, colours, value_range
+from searchspaces.networks.own_code import HOW, OwnCode
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tasks import registry as tasks
 
@@ -27,12 +28,12 @@ def found_network(request: Request) -> LoadedNetwork:
     """The network of a request as it is found: with all blocks, and with the values and colours that it expects.
 
     Raises:
-        UsageError: arguments for a network of the user's own, which takes none.
+        UsageError: arguments for a model file, which takes none.
     """
     if request.model is not None and request.arguments:
         raise UsageError(
-            f"--arg is for built-in networks and those of plug-ins: {request.model} is taken as it is",
-            "Leave it out; for code, name a callable that holds the arguments: def wide(): return build(width=32).",
+            f"--arg is for networks that are built: {request.model} is taken as it is",
+            f"Leave it out, or name code: {HOW.removeprefix('Write it as ')}",
         )
     enlarges, made = request.task is None or tasks.task(request.task).enlarges, input_channels.parse(request.input_channels)
     if request.model is not None and readers.is_model(Path(request.model)):
@@ -72,6 +73,8 @@ def adapted(request: Request, network: LoadedNetwork) -> LoadedNetwork:
 
 def _check_model(model: str) -> None:
     """Raise UsageError where a network is neither a callable in a file nor a file that is read."""
+    if OwnCode.read(model) is not None:
+        return
     suffix = Path(model.partition(":")[0]).suffix.lower()
     if suffix in readers.endings() and not Path(model).exists():
         raise FileError(f"{model}: no such file")

@@ -13,6 +13,7 @@ from hwsearch.documents.url import StorageUrl
 from hwsearch.quant import methods
 from searchspaces.data.scale import exact
 from searchspaces.networks import input_channels
+from searchspaces.networks.own_code import OwnCode
 from searchspaces.scopes import Scope
 
 AUTO = ("auto",)
@@ -25,17 +26,19 @@ UNSIZED = ("whole", "auto")
 class Request:
     """One job, in the user's words.
 
-    ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``), or ``AUTO``. ``branches``: low-rank
-    branches of its layers, as ``LAYER=RANK`` (see ``searchspaces.ir.branches``), or ``AUTO``. ``task``: its name (see
-    ``searchspaces.tasks``), None: what the samples show. ``input_channels``: how what the network reads is made from a picture,
-    where it is not the picture itself (see ``networks.input_channels``; numbers, not files). ``value_range``: what the network
-    expects, where that is not 0..1 (see ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr".
-    ``force``: go on with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size``
-    is (height, width) of the low-resolution picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's
-    input, None: whole, but cut where memory demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``:
-    pictures a second, one after another. ``batch``: plans that the refinement proposes together; the result depends on it,
-    and not on how many processes measure them. ``sampler``: one of ``samplers.SAMPLERS``. ``methods``: quantization
-    methods that every plan is measured with, the better one is kept.
+    ``arguments``: of a built-in network; those of code of one's own become part of the name of the code, ``model`` (see
+    ``searchspaces.networks.own_code``). ``dropped``: blocks that the network is to be without (see
+    ``networks.adapted.blocks``), or ``AUTO``. ``branches``: low-rank branches of its layers, as ``LAYER=RANK`` (see
+    ``searchspaces.ir.branches``), or ``AUTO``. ``task``: its name (see ``searchspaces.tasks``), None: what the samples show.
+    ``input_channels``: how what the network reads is made from a picture, where it is not the picture itself (see
+    ``networks.input_channels``; numbers, not files). ``value_range``: what the network expects, where that is not 0..1 (see
+    ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``: go on with a network that the
+    simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution
+    picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory
+    demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another.
+    ``batch``: plans that the refinement proposes together; the result depends on it, and not on how many processes measure
+    them. ``sampler``: one of ``samplers.SAMPLERS``. ``methods``: quantization methods that every plan is measured with, the
+    better one is kept.
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
     seconds is taken for dead.
     ``quick``: a first answer: a quarter of the calibration, one proxy, and one plan proven, which is not polished.
@@ -82,6 +85,10 @@ class Request:
 
     def __post_init__(self) -> None:
         methods.check(self.methods)
+        code = None if self.model is None else OwnCode.read(self.model)
+        if code is not None:
+            object.__setattr__(self, "model", str(code.given(self.arguments)))
+            object.__setattr__(self, "arguments", {})
         given = self.input_channels
         object.__setattr__(self, "input_channels", (given,) if isinstance(given, str) else tuple(given))
         input_channels.parse(self.input_channels)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -33,17 +32,18 @@ if TYPE_CHECKING:
     from hwsearch.problem.pictures import Pictures
     from hwsearch.problem.pose import Problem
     from hwsearch.problem.request import Request
-    from searchspaces.networks.registry import LoadedNetwork
 
 LOCK = ".lock"
 
 
 def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
     """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
+    from searchspaces.networks.weights import state_sha256
+
     return {
         "versions": versions(),
         "weights_sha256": problem.network.weights_sha256,
-        "state_sha256": _state_digest(problem.network),
+        "state_sha256": state_sha256(problem.network.module),
         "device_sha256": problem.device.device_sha256,
         "pictures_sha256": photos.sha256,
     }
@@ -254,15 +254,6 @@ def check_request(
     keys = {*before, *(key for key, value in asked.items() if value)} - set(NOT_COMPARED)
     pairs = [(key, before.get(key), asked.get(key)) for key in sorted(keys)]
     reader.refuse_changes(path, pairs + reader.hashes(saved, provenance or {}))
-
-
-def _state_digest(network: LoadedNetwork) -> str:
-    """Digest of the numbers in a network, wherever they come from: a module that draws its own is another one every time."""
-    digest = hashlib.sha256()
-    for name, values in network.module.state_dict().items():
-        digest.update(f"{name}{tuple(values.shape)}".encode())
-        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _make_unique(wanted: Path) -> Path:

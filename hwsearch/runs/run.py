@@ -7,6 +7,7 @@ code, that file is named again by whoever asks (``model``). What stands in a run
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ from hwsearch.documents.files import jsonable
 from hwsearch.documents.results import Results
 from hwsearch.quality import chosen_proxy
 from hwsearch.runs.interrupted import resume_command
+from searchspaces.networks import own_code
 
 if TYPE_CHECKING:
     from hwsearch.problem.pictures import Pictures
@@ -83,18 +85,17 @@ class Run:
         """The request that started the run, where it can be posed again.
 
         Raises:
-            UsageError: the network is a file of code that was not named again, or a plug-in is not in use.
+            UsageError: the network is a file of code that was not named again, or another one was; or a plug-in is not in use.
         """
         saved = self._asked
         ask_for_plugins(self.configuration, self.path)
         if saved.model is None:
             if self._model is not None:
-                raise UsageError(
-                    f"{self.path} is a run of the network {saved.network}, not of a file of code", "Leave --model out."
-                )
+                own_code.check_same(self.path, None, self._model, saved.network)
             return saved
         if self._model is None:
-            raise _not_named(self.path, saved.model)
+            raise not_named(self.path, saved.model)
+        own_code.check_same(self.path, saved.model, self._model, saved.network)
         return replace(saved, model=self._model)
 
     @property
@@ -309,17 +310,19 @@ def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> d
     before = {field.name: getattr(request, field.name) for field in fields(request) if field.name in names}
     refuse_changes(path, [(key, jsonable(before.get(key)), jsonable(value)) for key, value in given.items()])
     if before.get("model") is not None and "model" not in given:
-        raise _not_named(path, before["model"])
+        raise not_named(path, before["model"])
     return before
 
 
-def _not_named(path: Path, model: str) -> UsageError:
-    """Nothing is executed, nor opened outside a run, because the run names it."""
-    hint = f"If you trust that file, name it yourself: --model {model}"
-    if ":" in Path(model).name:
-        return UsageError(f"{path}: the network of this run is code, {model}, and code that a run names is not executed", hint)
+def not_named(path: Path, model: str, what: str = "run") -> UsageError:
+    """Nothing is executed, nor opened outside a run, because the run, or a plan on its own, names it."""
+    hint = f"If you trust that file, name it yourself: --model {shlex.quote(model)}"
+    if own_code.OwnCode.read(model) is not None:
+        return UsageError(
+            f"{path}: the network of this {what} is code, {model}, and code that a {what} names is not executed", hint
+        )
     return UsageError(
-        f"{path}: the network of this run lies outside it, {model}, and files that a run names are not opened", hint
+        f"{path}: the network of this {what} lies outside it, {model}, and files that a {what} names are not opened", hint
     )
 
 

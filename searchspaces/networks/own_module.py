@@ -21,6 +21,16 @@ SIZES: tuple[Size, ...] = (
 """Pictures that a module is tried on, height x width: the first suits networks that want a multiple of 2, 4 or 8."""
 
 
+def in_single_precision(module: nn.Module, target: str) -> tuple[str, ...]:
+    """Turn the numbers of a module into single precision, in which pictures come; what is said where they were others."""
+    others = {numbers.dtype for numbers in module.parameters() if numbers.is_floating_point()} - {torch.float32}
+    if not others:
+        return ()
+    module.float()
+    kinds = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in others))
+    return (f"{target}: its weights are {kinds}; it is run in float32.",)
+
+
 def picture_of(
     module: nn.Module, target: str, made: input_channels.InputChannels | None = None, *, others: bool = False
 ) -> tuple[int, Size]:

@@ -15,15 +15,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hwmodels.errors import FileError, UsageError, closest
-from hwmodels.parts.plugins import execute
+from hwmodels.errors import FileError, UsageError
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
 from searchspaces.data.scale import Scale, scale_text
 from searchspaces.networks.input_channels import PICTURES, InputChannels
-from searchspaces.networks.own_module import picture_of, scale_of
+from searchspaces.networks.own_code import HOW, OwnCode, taken_by
+from searchspaces.networks.own_module import in_single_precision, picture_of, scale_of
 from searchspaces.networks.spec import NetworkSpec, blueprint
-from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
+from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256, state_sha256
 
 _log = logging.getLogger(__name__)
 
@@ -173,9 +173,9 @@ def load_file(
     made: InputChannels | None = None,
     of_pictures: bool = True,
 ) -> LoadedNetwork:
-    """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
-    ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution, or what
-    the module runs on.
+    """A person's own network: ``path/to/file.py:callable`` or ``path/to/file.py:callable(key=value)`` (see ``own_code``), where
+    the call returns an ``nn.Module`` that maps ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of
+    the first convolution, or what the module runs on.
 
     The file is executed, as any Python module is when it is imported.
 
@@ -185,20 +185,22 @@ def load_file(
         made: how what it reads is made from a picture, where that is not the picture itself; the scale is that of the picture.
         of_pictures: whether it must read pictures; else it may read other channels, and its scale is then 1.
     Raises:
-        UsageError: not of that form, no such callable, it does not return a module, or the module is not of that scale.
+        UsageError: not of that form, no such callable or argument, it returns no module, or the module is not of that scale.
         FileError: the file cannot be imported, or the weights cannot be read or do not fit.
     """
-    file, colon, attribute = target.rpartition(":")
-    if not colon or not file.endswith(".py") or not attribute:
-        raise UsageError(f"{target!r} does not name a callable in a file", "Write it as path/to/file.py:callable.")
-    module = _call(_import(Path(file)), attribute, file).eval()
+    code = OwnCode.read(target)
+    if code is None or not code.name:
+        raise UsageError(f"{target!r} does not name a callable in a file", HOW)
+    maker = code.executed()
+    module = code.module(maker).eval()
     digest = ""
-    remarks: tuple[str, ...] = ()
+    remarks = in_single_precision(module, target)
     if weights is not None:
         read = _read(weights, module.state_dict())
         put(module, read.state, weights)
-        digest, remarks = sha256(weights), read.remarks
+        digest, remarks = sha256(weights), (*remarks, *read.remarks)
     check_finite(module.state_dict(), target)
+    digest = digest or state_sha256(module)
     if made is not None:
         made.before(module)
         remarks = (*remarks, made.remark)
@@ -211,26 +213,8 @@ def load_file(
     if scale is not None and scale != found_scale and channels in PICTURES:
         raise UsageError(
             f"{target}: this network enlarges {scale_text(found_scale)} times, not {scale_text(scale)} times",
-            "Leave --scale out.",
+            f"Build it so: --arg scale={scale_text(scale)}." if "scale" in (taken_by(maker) or ()) else "Leave --scale out.",
         )
-    return LoadedNetwork(module, Path(file).stem, found_scale, channels, "low", digest, {"model": target}, remarks=remarks)
-
-
-def _import(path: Path) -> Any:
-    if not path.is_file():
-        raise FileError(f"{path}: no such file")
-    return execute(path, path.read_bytes(), f"_user_{path.stem}")
-
-
-def _call(imported: Any, attribute: str, file: str) -> nn.Module:
-    maker = getattr(imported, attribute, None)
-    if not callable(maker):
-        names = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
-        raise UsageError(f"{file} has no callable {attribute!r}", closest(attribute, names))
-    try:
-        made = maker() if not isinstance(maker, nn.Module) else maker
-    except Exception as error:
-        raise FileError(f"{file}: {attribute}() failed ({type(error).__name__}: {error})") from error
-    if not isinstance(made, nn.Module):
-        raise UsageError(f"{file}: {attribute}() returned {type(made).__name__}, not a torch.nn.Module")
-    return made
+    return LoadedNetwork(
+        module, Path(code.file).stem, found_scale, channels, "low", digest, {"model": str(code)}, remarks=remarks
+    )

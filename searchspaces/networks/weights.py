@@ -24,6 +24,15 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def state_sha256(module: nn.Module) -> str:
+    """Checksum of the numbers in a module, wherever they come from: one that draws its own is another one every time."""
+    digest = hashlib.sha256()
+    for name, values in module.state_dict().items():
+        digest.update(f"{name}{tuple(values.shape)}".encode())
+        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """The "provenance" metadata (JSON) of a safetensors file; empty when there is none."""
     if Path(path).suffix != ".safetensors":
@@ -73,8 +82,11 @@ def as_numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tenso
 
 
 def check_finite(state: Mapping[str, Tensor], source: str) -> None:
-    """Raises FileError when a tensor holds NaN or infinity, naming each."""
+    """Raises FileError when a tensor holds NaN or infinity, or a variance below zero, whose root is none; naming each."""
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    broken += [
+        f"{key} (a variance below zero)" for key, value in state.items() if key.endswith("running_var") and (value < 0).any()
+    ]
     if broken:
         raise FileError(
             f"{source}: not finite: {', '.join(broken)}",

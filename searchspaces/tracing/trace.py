@@ -317,6 +317,12 @@ def check(
                     raise
                 continue  # made for sizes of its own, such as multiples of a window
             found = execute(graph, x)
+        if not torch.isfinite(expected).all():
+            raise FileError(
+                f"{graph.name}: on a picture of noise from 0 to 1 the network gives values that are not finite"
+                + _where(graph, x),
+                "Its weights overflow, or it takes a root or a logarithm of what is not above zero.",
+            )
         wanted = None if scale is None else (len(x), channels, height * scale, width * scale)
         if wanted is not None and tuple(expected.shape) != wanted:
             raise FileError(
@@ -340,6 +346,19 @@ def check(
             )
         worst = max(worst, difference)
     return worst
+
+
+def _where(graph: Graph, x: torch.Tensor) -> str:
+    """The operator that first gives values that are not finite, in words; empty where none does."""
+    broken: list[str] = []
+
+    def look(node: Node, value: torch.Tensor) -> None:
+        if not broken and not torch.isfinite(value).all():
+            broken.append(f", first {node.name}")
+
+    with torch.no_grad():
+        execute(graph, x, look)
+    return broken[0] if broken else ""
 
 
 def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -105,7 +105,12 @@ def test_a_fractional_scale_is_found_in_model_files(up: int, down: int, kind: st
         assert f"--input {24 + step}x36" in refused.value.hint
 
 
-@pytest.mark.parametrize("model", ["net.py:build", "net.onnx"])
-def test_arguments_for_a_network_of_ones_own_are_not_passed_over(model: str) -> None:
-    with pytest.raises(UsageError, match="--arg is for built-in networks"):
-        found_network(Request(model=model, arguments={"width": 32}))
+def test_arguments_for_a_model_file_are_not_passed_over() -> None:
+    with pytest.raises(UsageError, match="--arg is for networks that are built"):
+        found_network(Request(model="net.onnx", arguments={"width": 32}))
+
+
+def test_arguments_for_code_become_part_of_its_name() -> None:
+    request = Request(model="net.py:build", arguments={"width": 32, "act": "gelu"})
+    assert request.model == 'net.py:build(width=32, act="gelu")'
+    assert request.arguments == {}

@@ -15,7 +15,7 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import registry
 from searchspaces.networks.recognition import recognise
 from searchspaces.networks.registry import NETWORKS, build, load, load_file
-from searchspaces.networks.weights import read_weights, sha256
+from searchspaces.networks.weights import read_weights, sha256, state_sha256
 
 SIZES = SMALL | {
     "fsrcnn": {"channels": 3, "d": 10, "s": 4, "m": 2, "activation": "prelu"},
@@ -308,7 +308,12 @@ def test_module_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "my_net.py"
     file.write_text(USER)
     network = load_file(f"{file}:build")
-    assert (network.name, network.channels, network.scale, network.weights_sha256) == ("my_net", 1, 2, "")
+    assert (network.name, network.channels, network.scale, network.weights_sha256) == (
+        "my_net",
+        1,
+        2,
+        state_sha256(network.module),
+    )
     weights = {"conv.weight": torch.ones(4, 1, 3, 3), "conv.bias": torch.zeros(4)}
     save_file(weights, tmp_path / "w.safetensors")
     loaded = load_file(f"{file}:build", weights=tmp_path / "w.safetensors", scale=2)
