@@ -332,9 +332,12 @@ def ask_for_plugins(saved: Configuration, path: Path) -> None:
 
 
 def hashes(saved: Configuration, provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Each hash that a configuration and ``provenance`` both have: its name, and its value then and now."""
+    """Each hash that a configuration and ``provenance`` both have: its name, and its value then and now. Runs of code by earlier
+    versions have an empty one of their weights."""
     before, now = saved.provenance, jsonable(provenance)
-    return [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
+    return [
+        (key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256") and before[key] != ""
+    ]
 
 
 def refuse_changes(path: Path, pairs: list[tuple[str, Any, Any]]) -> None:

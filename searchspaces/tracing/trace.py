@@ -113,12 +113,12 @@ class _Traced:
 
     Attributes:
         scale: what it enlarges pictures by, None where that is not asked.
-        uneven: pictures of a size were pooled in windows that are not all alike.
+        uneven_at: samples that were pooled in windows which are not all alike.
     """
 
     def __init__(self, module: nn.Module, channels: int, name: str, scale: int | None) -> None:
         self.module, self.channels, self.name, self.scale = module, channels, name, scale
-        self.uneven = False
+        self.uneven_at = set[TraceSize]()
         self._walked: dict[TraceSize, tuple[list[Node], list[str]]] = {}
 
     def at(self, sample: TraceSize) -> tuple[list[Node], list[str]]:
@@ -136,7 +136,8 @@ class _Traced:
             else:
                 walker = Walker(_exported(module, (example,), self.name), tuple(example.shape))
             self._walked[sample] = walker.run(), walker.uncounted
-            self.uneven |= any(f".{UNEVEN}" in node.name for node in walker.nodes)
+            if any(f".{UNEVEN}" in node.name for node in walker.nodes):
+                self.uneven_at.add(sample)
         return self._walked[sample]
 
     def check(self, graph: Graph, sizes: Sequence[Size]) -> None:
@@ -175,7 +176,7 @@ def _goes_on(traced: _Traced, graph: Graph) -> bool:
 def _in_even_windows(traced: _Traced, refused: Graph, step: int) -> Graph | None:
     """The graph for multiples of a size at which windows whose number is a part of the picture's side are all alike; None where
     they are not what stands in the way, or no multiple is known."""
-    if not traced.uneven or not (refused.uncounted or refused.size):
+    if not traced.uneven_at or not (refused.uncounted or refused.size):
         return None
     for multiple in (m for m in COARSER if m > step):
         sizes = multiples(multiple)
@@ -235,6 +236,8 @@ def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph
     best: Graph | None = None
     for count in (2, 1):  # some calls are composed in another way for several pictures at once
         samples = (TraceSize(*sizes[0]), TraceSize(*sizes[1], count))
+        if samples[0] in traced.uneven_at:  # windows of several widths are written out one by one: no formula has them
+            return None
         try:
             second, uncounted = traced.at(samples[1])
         except FileError:

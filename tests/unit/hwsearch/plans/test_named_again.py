@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from small_job import NETWORK, TARGETS, Job, answer, refusal
 
+from hwsearch.documents.files import write_json
+from hwsearch.documents.reading import read_json
+
 OTHER = """
 def other():
     net = build()
@@ -64,6 +67,16 @@ def test_code_with_other_weights_is_refused(
     said = refusal(capsys, 3, *words, job.plan(TARGETS[0], "plan-01"), "--model", f"{file}:build")
     assert "made with another weights" in said
     assert "seed it" in said
+
+
+def test_a_run_of_a_version_without_digests_of_code_is_still_asked(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(job.folder / "run" / TARGETS[0], tmp_path / "run")
+    document = read_json(run / "run.json", "")
+    document["provenance"]["weights_sha256"] = ""
+    write_json(run / "run.json", document)
+    assert answer(capsys, "front", str(run), "--budget", "latency=10s", "--model", job.model)["front"]
 
 
 def test_a_plan_on_its_own_says_which_code_it_needs(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
