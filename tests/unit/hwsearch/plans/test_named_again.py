@@ -76,7 +76,7 @@ def test_a_run_of_a_version_without_digests_of_code_is_still_asked(
     document = read_json(run / "run.json", "")
     document["provenance"]["weights_sha256"] = ""
     write_json(run / "run.json", document)
-    assert answer(capsys, "front", str(run), "--budget", "latency=10s", "--model", job.model)["front"]
+    assert answer(capsys, "front", str(run), "--budget", "latency=10s", "--model", job.model)["chosen"]
 
 
 def test_a_plan_on_its_own_says_which_code_it_needs(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
