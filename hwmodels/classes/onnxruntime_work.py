@@ -105,9 +105,9 @@ def counted(same: Same, lanes: float, blocks: bool, codes: bool) -> Counted:
             products[row] = outputs[row] * layer.work.depth
             dense[row] = not layer.of_tensors
         elif isinstance(layer.work, Contract) and not layer.channelwise:
-            kept = codes and _keeps_sums(layer)
+            kept = codes and _packs(layer)
             sums[row] = layer.macs if kept else 0.0
-            if layer.window != POINT and not (kept and _collides(output)):  # waiting for colliding lines takes longer
+            if not (kept and _collides(output)):  # waiting for colliding lines takes longer
                 patches[row] = _gathered(workload, layer)
     if blocks:
         laid = onnxruntime_float.executed(workload, round(lanes))
@@ -120,10 +120,14 @@ def counted(same: Same, lanes: float, blocks: bool, codes: bool) -> Counted:
     return Counted(elements, products, outputs, dense, sums, patches, np.maximum(idle, done), calls * (1.0 - done))
 
 
-def _keeps_sums(layer: Layer) -> bool:
-    """Whether a convolution of codes cannot be finished by the kernel that computes it."""
-    is_conv = isinstance(layer.work, Contract) and not layer.product and not layer.channelwise
-    return is_conv and layer.finish not in FUSED
+def _is_sloped(layer: Layer) -> bool:
+    """Whether products of codes are summed by one operator and finished by others: a slope is fused behind none of them."""
+    return layer.contracts and layer.finish not in FUSED
+
+
+def _packs(layer: Layer) -> bool:
+    """Whether it is such a convolution whose kernel packs patches: no matrix product, and not one channel by itself."""
+    return _is_sloped(layer) and not layer.product and not layer.channelwise
 
 
 def _is_decoded(layer: Layer) -> bool:
@@ -140,7 +144,7 @@ def _calls(layer: Layer, codes: bool) -> int:
         return NORMALIZED + (DECODED + ENCODED if codes else 0)
     if not codes:
         return 1
-    if _keeps_sums(layer):
+    if _is_sloped(layer):
         return 1 + SLOPED
     if _is_decoded(layer):
         return ENCODED + DECODED * len(layer.inputs)
@@ -149,21 +153,26 @@ def _calls(layer: Layer, codes: bool) -> int:
 
 def _packed(workload: Workload, layer: Layer) -> float:
     """Values of the patches that are packed where sums are kept, with what copying and collisions take more."""
-    output, depth = workload.tensors[layer.output], layer.work.depth if isinstance(layer.work, Contract) else 0
-    pixels = output.height * output.width
+    output = workload.tensors[layer.output]
     rows = COPIED_ROW / output.width if layer.window != POINT else 0.0
-    return pixels * depth * layer.groups * (1 + rows + (COLLIDING if _collides(output) else 0.0))
+    return _patches(workload, layer) * (1 + rows + (COLLIDING if _collides(output) else 0.0))
 
 
 def _collides(planes: Tensor) -> bool:
+    """Whether planes of codes lie a multiple of ``CACHE_STRIDE`` apart."""
     return planes.height * planes.width % CACHE_STRIDE == 0
 
 
 def _gathered(workload: Workload, layer: Layer) -> float:
+    """Values of the patches that have to be gathered: those of one pixel lie together as they are."""
+    return _patches(workload, layer) if layer.window != POINT else 0.0
+
+
+def _patches(workload: Workload, layer: Layer) -> float:
     """Values of the patches of a convolution."""
     output = workload.tensors[layer.output]
     depth = layer.work.depth if isinstance(layer.work, Contract) else 0
-    return float(output.height * output.width * depth * layer.groups) if layer.window != POINT else 0.0
+    return float(output.height * output.width * depth * layer.groups)
 
 
 def _elements(workload: Workload, layer: Layer, transposed: Permuted | None, codes: bool) -> dict[str, float]:
@@ -176,18 +185,21 @@ def _elements(workload: Workload, layer: Layer, transposed: Permuted | None, cod
     match layer.work:
         case Contract(kernel=(rows, columns)):
             if layer.of_tensors:
+                # B pairs of [M, K] and [K, N]: B M K times B K N times B M N over the square of B M K N is B.
                 found["matrix_s"] = math.prod(t.elements for t in (*inputs, output)) / layer.macs**2
             elif layer.product:
                 found["row_s"] = written / output.channels if codes else 0.0
-            if codes and _keeps_sums(layer):
+            sloped = _is_sloped(layer)
+            if codes and _packs(layer):
                 found["pack_s"] = _packed(workload, layer)
             elif rows * columns > 1 and not layer.channelwise:
                 # Of a group only its own channels lie side by side, not a row of taps.
                 groups = layer.groups
                 found["tap_s"] = output.height * output.width * rows * (groups * columns if groups > 1 else 1)
             # What sums that are kept take until they are codes is all in the operators behind them.
-            found["slope_s" if layer.finish not in FUSED and codes else "output_s"] = written
-            if layer.finish not in FUSED and not codes:
+            if not (sloped and codes):
+                found["output_s"] = written
+            if sloped:
                 found["slope_s"] = written
         case Move(how="transpose", axes=axes) if axes:
             if transposed is not None:
@@ -215,13 +227,19 @@ def _elements(workload: Workload, layer: Layer, transposed: Permuted | None, cod
             is_softmax = function == "function"
             if keeps:
                 found["softmax_s" if is_softmax else "normalize_s"] = max(read, written)
-                begun = (0 if is_softmax else 1) if codes else (1 if is_softmax else BEGUN)
-                found["row_s"] = begun * read / over
+                found["row_s"] = _begun(is_softmax, codes) * read / over
             elif codes:
                 found["slope_s"] = read * DOUBLE
             else:
                 found["elementwise_s"] = max(read, written) * passes
     return found
+
+
+def _begun(is_softmax: bool, codes: bool) -> int:
+    """How often a row of a softmax or a normalization begins anew."""
+    if is_softmax:
+        return 0 if codes else 1
+    return 1 if codes else BEGUN
 
 
 def _across_planes(workload: Workload, layer: Layer, pixels: int, codes: bool) -> dict[str, float]:

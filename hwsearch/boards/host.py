@@ -29,6 +29,7 @@ ROUNDS = 15
 LANES = (8.0, 16.0)
 """Widths of vectors of integers to try beside the file's."""
 CLEARLY = 0.8
+"""Another width than the file's is taken where it leaves less than this share of the file's mean error."""
 SETTLED = 1e-4
 """Share of the sum of squares below which a step of a fit is not worth the time: timings are off by far more."""
 ELEMENT_COSTS = ("output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s", "lookup_s", "convert_s")
@@ -48,7 +49,7 @@ class HostFit:
 
 
 def measure(threads: int, progress: Progress, rounds: int = ROUNDS) -> list[Measurement]:
-    """Time every subject on this machine: about a minute."""
+    """Time every subject on this machine: half a minute of an idle core."""
     subjects = all_subjects()
     with progress.stage("measuring", len(subjects) * (rounds + 1)) as stage:
         seconds = latencies(subjects, threads, rounds, stage.advance)
@@ -56,7 +57,7 @@ def measure(threads: int, progress: Progress, rounds: int = ROUNDS) -> list[Meas
 
 
 def fit(measurements: Sequence[Measurement], threads: int, progress: Progress) -> HostFit:
-    """Constants of the processor from the timings, int8 after single precision: what both share comes from the latter."""
+    """Constants of the processor from the timings, int8 after single precision; ``constants`` says what each gives."""
     text = reader.shipped_text("host")
     device = with_numbers(load_text(text, "host.toml"), {"cpu.threads": Quantity(value=float(threads))})
     fits: dict[Precision, Fit] = {}
