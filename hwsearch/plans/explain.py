@@ -173,17 +173,20 @@ def decisions(
     lost_db, damage = prediction.loss_db(plans), prediction.damage
     more_db = lost_db - lost_db[0]
     values = _columns(problem, plans, loss_db + more_db)
-    steps = {}
+
+    def over(plan: int) -> set[str]:
+        """Limits that one of the plans breaks."""
+        return {name for name, (objective, limit) in (allowed or {}).items() if values[objective][plan] > limit * (1 + 1e-12)}
+
+    before, steps = over(0), {}
     for i, (decision, choice) in enumerate(changes, start=1):
-        over = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][i] > limit * (1 + 1e-12)}
-        before = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][0] > limit * (1 + 1e-12)}
         steps[decision, choice] = Neighbour(
             bits=space.widths(decision)[choice],
             loss_db=float(more_db[i]),
             latency_s=float(values["latency_s"][i] - values["latency_s"][0]),
             weight_bytes=int(values["weight_bytes"][i] - values["weight_bytes"][0]),
             peak_activation_bytes=int(values["peak_activation_bytes"][i] - values["peak_activation_bytes"][0]),
-            breaks=tuple(sorted(over - before)),
+            breaks=tuple(sorted(over(i) - before)),
         )
     made = []
     for d, name in enumerate(space.names):

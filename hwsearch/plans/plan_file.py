@@ -114,7 +114,7 @@ class PlanFile:
 
     @cached_property
     def posed(self) -> tuple[Problem, PlanRow]:
-        """The problem behind the plan, and the plan ``int8[decisions]`` in its space.
+        """The problem behind the plan, and the plan in its space.
 
         Raises:
             FileError: the weights or the device file are not those that the plan was made with.

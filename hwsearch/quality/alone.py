@@ -62,17 +62,6 @@ def measure(
     )
 
 
-def _disturbed_clip(errors: Errors, graph: Graph, clip: Tensor, name: str, is_weight: bool, choice: int) -> Tensor:
-    """The same of a network with state, where every frame disturbs those that follow: the whole clip is run anew."""
-    if is_weight:
-        return execute(graph.replaced({name: errors.changed(name, choice)}), clip)
-
-    def rounded(node: Node, y: Tensor) -> Tensor | None:
-        return y + errors.tensor(node.name, choice, y) if node.name in errors.members[name] else None
-
-    return execute(graph, clip, rounded)
-
-
 def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: str, is_weight: bool, choice: int) -> Tensor:
     """The output with one choice quantized. Tensors that the choice does not reach are taken from ``values``; ``graph`` is for
     pictures of their size."""
@@ -95,3 +84,14 @@ def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: st
             x = x + errors.tensor(node.name, choice, x)
         changed[node.name] = x
     return changed.get(graph.output.name, values[graph.output.name])
+
+
+def _disturbed_clip(errors: Errors, graph: Graph, clip: Tensor, name: str, is_weight: bool, choice: int) -> Tensor:
+    """The same of a network with state, where every frame disturbs those that follow: the whole clip is run anew."""
+    if is_weight:
+        return execute(graph.replaced({name: errors.changed(name, choice)}), clip)
+
+    def rounded(node: Node, y: Tensor) -> Tensor | None:
+        return y + errors.tensor(node.name, choice, y) if node.name in errors.members[name] else None
+
+    return execute(graph, clip, rounded)

@@ -133,7 +133,7 @@ class Forward:
 
 
 Layers = dict[str, tuple[Tensor, Tensor | None]]
-"""Weight and bias of every convolution, by its name."""
+"""Weight and bias of every layer, or the derivatives by them, by its name."""
 
 
 def forward(graph: Graph, x: Tensor, task: Task) -> Forward:

@@ -143,11 +143,11 @@ def loss_axis(axis: Axes, which: str, low: float, high: float, bend: float) -> N
     _fixed_ticks(axis, which, [*negative[:1], *ticks])
 
 
-def _fixed_ticks(axes: Axes, which: str, values: Sequence[float], texts: Sequence[str] | None = None) -> None:
+def _fixed_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(FixedLocator(list(values)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FixedFormatter([number(v) for v in values] if texts is None else list(texts)))
+    axis.set_major_formatter(FixedFormatter([number(v) for v in values]))
 
 
 def number(value: float) -> str:
@@ -179,11 +179,10 @@ def positive_axis(axes: Axes, which: str, values: Sequence[float], most_ticks: i
     _fixed_ticks(axes, which, [round(t, 12) for t in ticks])
 
 
-def zero_axis(axes: Axes, which: str, high: float, most_ticks: int = 5) -> None:
-    """Linear scale from zero for lengths of bars."""
-    step = _nice_step((high or 1.0) / (most_ticks - 1))
-    getattr(axes, f"set_{which}lim")(0, (high or 1.0) * 1.02)
-    _fixed_ticks(axes, which, [round(k * step, 12) for k in range(math.floor((high or 1.0) * 1.02 / step) + 1)])
+def length_axis(axes: Axes, longest: float) -> None:
+    """Linear scale from zero for lengths of bars that lie, with about four ticks up to the longest."""
+    step = _nice_step((longest or 1.0) / 3)
+    _fixed_ticks(axes, "x", [round(k * step, 12) for k in range(math.floor((longest or 1.0) * 1.02 / step) + 1)])
 
 
 def _nice_step(about: float) -> float:

@@ -15,7 +15,7 @@ from hwmodels.numbers import Int, Width, bits_of
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import LayerRow, Results, ScheduleStep
-from hwsearch.report.canvas import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, SOFT, Figure, draw, zero_axis
+from hwsearch.report.canvas import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, SOFT, Figure, draw, length_axis
 from hwsearch.report.figures import ACTIVATIONS, LATENCY, roles
 
 BARS = 440
@@ -114,7 +114,7 @@ def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> F
 
     ``whole_s`` is the latency of the network; what the layers do not explain of it is said below the figure.
     """
-    unit, factor = _time_unit(max((r.latency_s for r in rows), default=1.0))
+    factor, unit = LATENCY.unit([max((r.latency_s for r in rows), default=1.0)])
     total = sum(r.latency_s for r in rows)
 
     def plot(axes: Axes) -> str | None:
@@ -130,7 +130,7 @@ def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> F
             text = f"{units.seconds(row.latency_s)} · {row.binds}"
             _beside(axes, text, max(start, end), i)
             longest = max(longest, start, end)
-        zero_axis(axes, "x", longest, 4)
+        length_axis(axes, longest)
         axes.set_xlim(0, longest * 1.7)
         _layer_axis(axes, [r.name for r in rows])
         axes.set_xlabel(f"time ({unit})")
@@ -176,7 +176,7 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
                 start += length
             bold = totals[i] == peak
             _beside(axes, units.bytes_(totals[i]) + " peak" * bold, start, i, bold)
-        zero_axis(axes, "x", far, 4)
+        length_axis(axes, far)
         axes.set_xlim(0, far * 1.42)
         _layer_axis(axes, [s.layer for s in steps])
         axes.set_xlabel(f"activations alive ({unit})")
@@ -224,8 +224,3 @@ def _key(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
         handles, [text for text, _ in entries], loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(entries), frameon=False,
         fontsize=10.5, handlelength=0.9, handleheight=0.9, columnspacing=1.4, handletextpad=0.5, borderpad=0.1, labelcolor=INK,
     )  # fmt: skip
-
-
-def _time_unit(value: float) -> tuple[str, float]:
-    factor, unit = LATENCY.unit([value])
-    return unit, factor

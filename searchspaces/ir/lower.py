@@ -6,12 +6,10 @@ from collections.abc import Collection, Mapping
 
 from hwmodels import workload as table
 from searchspaces.ir.graph import CONSTANTS, MASK, Graph, Node
-from searchspaces.ir.shapes import channel_axes, propagate, shapes
+from searchspaces.ir.shapes import channel_axes, shapes
 from searchspaces.ops.base import Shape, elements
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Unknown
-
-__all__ = ["propagate", "to_workload"]
 
 
 def to_workload(graph: Graph, height: int, width: int) -> table.Workload:

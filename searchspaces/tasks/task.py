@@ -31,11 +31,10 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Quality:
-    """What is measured: its name, its unit, and which way is better."""
+    """What is measured: its name and its unit. More is better."""
 
     name: str
     unit: str
-    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,11 @@ _GREY = np.array([0.299, 0.587, 0.114])
 """What of red, green and blue is brightness (Rec. 601), where a network of three channels enlarges a grey picture."""
 
 
-def to_ycbcr(rgb: np.ndarray) -> np.ndarray:
-    """BT.601 ``[H, W, 3]`` (Y 16..235, Cb and Cr 16..240), not rounded, of RGB in 0..255."""
-    found: np.ndarray = rgb.astype(np.float64) @ _TO_YCBCR.T + _OFFSET
-    return found
-
-
 def values(colour: np.ndarray, bits: int, luma_only: bool) -> np.ndarray:
     """What is enlarged of ``colour`` (grey ``[h, W, 1]`` or RGB ``[h, W, 3]``, of so many bits), ``float64 [h, W, C]`` in 0..255.
 
-    Y, and chroma behind it where the picture has colours, for a network of one channel; else RGB, grey being three alike.
+    BT.601, not rounded, for a network of one channel: Y (16..235), and behind it Cb and Cr (16..240) where the picture has
+    colours. Else RGB, grey being three alike.
     """
     unit = 255.0 / ((1 << bits) - 1)
     height, width, stored = colour.shape

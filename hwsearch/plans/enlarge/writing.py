@@ -32,7 +32,6 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's word for grey, grey and alpha, RGB, RGBA (ISO/IEC 15948, table 11.1)."""
 _SUB = 1
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def format_of(destination: Path, source: Path) -> str:

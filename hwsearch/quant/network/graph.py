@@ -18,8 +18,8 @@ import numpy as np
 from torch import Tensor
 
 from hwmodels.numbers import FP16, Float
-from hwsearch.quant.network.edges import density
 from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.picture_edges import density
 from searchspaces.ir.graph import Graph
 
 
@@ -57,7 +57,7 @@ class LayerFloats:
 @dataclass(frozen=True, eq=False)
 class ByPicture:
     """Other numbers of the same network for pictures with few edges and with many: with fewer bits below ``low``, with more above
-    ``high`` (of ``edges.density``)."""
+    ``high`` (of ``picture_edges.density``)."""
 
     low: float
     high: float

@@ -1,7 +1,7 @@
 """A worker: joins a study, makes sure that it would measure the same as the coordinator, and measures until nothing is left.
 
-What it needs to know stands in the study: the coordinator's request, and what must be the same (see ``identity``). Code is never
-taken from there: where the network is somebody's own, or plug-ins are in use, the worker is told the files.
+What it needs to know stands in the study: the coordinator's request, and what must be the same (see ``same_study``). Code is
+never taken from there: where the network is somebody's own, or plug-ins are in use, the worker is told the files.
 """
 
 from __future__ import annotations

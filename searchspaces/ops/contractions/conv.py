@@ -1,4 +1,4 @@
-"""Convolution of pictures. Transposed ones are a convolution and a pixel shuffle (see ``ir.simplify``)."""
+"""Convolution of pictures. Transposed ones are a convolution and a pixel shuffle (see ``ir.transposed``)."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import Tensor, nn
 
 from searchspaces.ir.graph import execute
-from searchspaces.ir.simplify import transposed_to_shuffled
-from searchspaces.tracing.trace import check, propagate, to_workload, trace
+from searchspaces.ir.shapes import propagate
+from searchspaces.ir.transposed import transposed_to_shuffled
+from searchspaces.tracing.trace import check, to_workload, trace
 
 
 @given(

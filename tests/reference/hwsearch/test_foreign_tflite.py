@@ -20,7 +20,7 @@ from hwsearch.formats.tflite.writing.order import channel_orders
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
-from searchspaces.ir.lower import propagate
+from searchspaces.ir.shapes import propagate
 from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y
 

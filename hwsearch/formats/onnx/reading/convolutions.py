@@ -13,7 +13,7 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from searchspaces.ir.simplify import transposed_to_shuffled
+from searchspaces.ir.transposed import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv, Padding
 from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, Sigmoid, Tanh
 from searchspaces.ops.moves.move import PixelShuffle

@@ -9,7 +9,7 @@ from hwsearch.formats.onnx.reading.constants import Constant
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from searchspaces.ir.simplify import transposed_to_shuffled
+from searchspaces.ir.transposed import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.maps.elementwise import Where
 from searchspaces.ops.moves.move import Concat, Gather, PixelShuffle, Reshape

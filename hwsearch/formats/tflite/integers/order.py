@@ -15,7 +15,7 @@ from hwmodels.errors import FileError
 from hwsearch.formats.tflite.writing.order import channel_orders, demanded
 from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Graph
-from searchspaces.ir.lower import propagate
+from searchspaces.ir.shapes import propagate
 from searchspaces.ops.contractions.conv import Conv
 
 SIDE = 64

@@ -13,7 +13,7 @@ from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredTensor
 from hwsearch.formats.tflite.writing.form import SAME
-from searchspaces.ir.simplify import transposed_to_shuffled
+from searchspaces.ir.transposed import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul

@@ -3,8 +3,8 @@
 Hong and Lee, "AdaBM: On-the-Fly Adaptive Bit Mapping for Image Super-Resolution" (CVPR 2024). A tensor's ends are the mean of
 those of all values and of those of least squared error at its width; weights have ends of least squared error. Ends of weights
 and of tensors are trained in turn, for the mean absolute error of the output and ten times the distance of unit features. How
-much of a picture is edges (``network.edges``) decides its offset: below the 10th percentile of the calibration pictures one bit
-less, above the 90th one more, between the same ends.
+much of a picture is edges (``network.picture_edges``) decides its offset: below the 10th percentile of the calibration pictures
+one bit less, above the 90th one more, between the same ends.
 
 Reconstructed, and weaker: thresholds stay at the percentiles, where the paper trains them with the widths, so that bounds are
 trained at the width of the plan alone; the percentiles are of all pictures at once; 335 steps, two thirds of theirs, because the
@@ -28,8 +28,8 @@ from hwsearch.quant.learn.course import Course, Phase, What
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.learn.student import trained_groups
 from hwsearch.quant.method import Draft, MethodInfo, Progress
-from hwsearch.quant.network.edges import density
 from hwsearch.quant.network.graph import ByPicture, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.picture_edges import density
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
 from hwsearch.quant.ranges.ranges import Spread

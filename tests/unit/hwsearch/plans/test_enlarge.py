@@ -96,7 +96,7 @@ def test_luma_by_the_network_and_chroma_by_bicubic(tmp_path: Path) -> None:
     with scratch(tmp_path) as store:
         picture = PictureRows(tmp_path / "in.png", store)
         found = np.concatenate(list(enlarge(repeat, picture, graph, 2, Form(grey=False), Silent(), Tiles(16, 16, 1))))
-    ycbcr = colours.to_ycbcr(rgb)
+    ycbcr = colours.values(rgb, 8, luma_only=True)
     assert np.allclose(ycbcr[..., 0], luma(rgb))
     y = np.rint(np.repeat(np.repeat(ycbcr[..., :1].astype(np.float32), 2, axis=0), 2, axis=1))
     expected = to_rgb(np.concatenate([y, imresize(ycbcr[..., 1:], 2)], axis=2))
@@ -110,7 +110,7 @@ def to_rgb(ycbcr: np.ndarray) -> np.ndarray:
 
 
 def test_white_is_the_highest_luma_without_chroma() -> None:
-    assert np.allclose(colours.to_ycbcr(np.full((1, 1, 3), 255.0)), [235, 128, 128])
+    assert np.allclose(colours.values(np.full((1, 1, 3), 255, dtype=np.uint8), 8, luma_only=True), [235, 128, 128])
 
 
 def test_grey_stays_grey_and_is_that_of_three_colours_alike(network: QuantizedGraph, tmp_path: Path) -> None:

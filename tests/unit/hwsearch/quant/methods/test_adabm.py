@@ -19,8 +19,8 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.student import trained_groups
 from hwsearch.quant.methods.learned.adabm import bit_aware, with_offset
 from hwsearch.quant.network import storage
-from hwsearch.quant.network.edges import density
 from hwsearch.quant.network.graph import ByPicture
+from hwsearch.quant.network.picture_edges import density
 from hwsearch.quant.ranges import bounds
 
 
