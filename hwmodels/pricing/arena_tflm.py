@@ -216,7 +216,7 @@ class _Lowering:
 
     def conv(self, layer: Layer) -> int:
         name = self.workload.tensors[layer.output].name
-        if not (self.facts.composes_slopes and layer.finish in SLOPES and layer.weight_count):
+        if not composed(self.facts, layer):
             return self._conv(layer, name)
         parts = [self._conv(layer, f"{name}/{part}") for part in ("positive", "negative")]
         return self.op("MAXIMUM", parts, self.tensor(layer.output), self.builder.always(1))
@@ -274,6 +274,11 @@ class _Lowering:
             self.op(kind, [x], output, When(column, NONE, 1.0 * wide))
             x = output
         return y
+
+
+def composed(facts: Facts, layer: Layer) -> bool:
+    """Whether a layer runs as two convolutions and their maximum."""
+    return facts.composes_slopes and layer.weight_count > 0 and layer.finish in SLOPES
 
 
 def patch_bytes(kernels: str, layer: Layer, channels: int) -> tuple[int, int]:

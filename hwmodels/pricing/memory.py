@@ -25,7 +25,6 @@ from hwmodels.pricing.arena import Arena
 from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
 from hwmodels.workload import Layer, Workload
 
-SLOPES = ("slopes", "slope")
 BIAS_BYTES = 4
 SCALE_BYTES = 4
 GROUP_SCALE_BYTES = FP16.whole_bytes
@@ -169,7 +168,7 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
 
 def composed(device: Device, layer: Layer) -> bool:
     """Whether a layer runs as two convolutions and their maximum."""
-    return device.arena.composes_slopes and layer.weight_count > 0 and layer.finish in SLOPES
+    return arena_tflm.composed(device.arena, layer)
 
 
 def live_elements(device: Device, workload: Workload) -> tuple[np.ndarray, np.ndarray]:

@@ -138,7 +138,7 @@ def _parts(layer: Node, rank: int) -> list[Node]:
     found = factors(layer, rank)
     weight = layer.weights["weight"]
     down_op, up_op = _operators(layer, found.whole_kernel_first)
-    down = Node(f"{layer.name}.{DOWN}", down_op, layer.inputs, {"weight": _kernel(found.down, weight, outputs=rank)})
+    down = Node(f"{layer.name}.{DOWN}", down_op, layer.inputs, {"weight": _kernel_down(found, weight)})
     main = replace(
         layer.with_op(activation=None),
         weights={
@@ -174,10 +174,10 @@ def _unfolded(matrix: Tensor, like: Tensor, whole_kernel_first: bool) -> Tensor:
     return matrix.view(outputs, *kernel, inputs).movedim(-1, 1)
 
 
-def _kernel(down: Tensor, like: Tensor, outputs: int) -> Tensor:
+def _kernel_down(found: Factors, like: Tensor) -> Tensor:
     """V as the weight of a layer ``[r, I, kh, kw]``, ``[r, I, 1, 1]`` or ``[r, I]``."""
-    shape = like.shape[1:] if down.shape[1] == like[0].numel() else (like.shape[1], *[1] * (like.ndim - 2))
-    return down.reshape(outputs, *shape).contiguous()
+    _, inputs, *kernel = like.shape
+    return found.down.reshape(-1, inputs, *(kernel if found.whole_kernel_first else [1] * len(kernel))).contiguous()
 
 
 def _kernel_up(found: Factors, like: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.counting import COUNTED
+from hwmodels.pricing.memory import worst_steps
 from hwmodels.pricing.table import needed
 
 if TYPE_CHECKING:
@@ -191,20 +192,18 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
         columns,
         terms,
         constant,
-        _steps(table, groups, inputs, choices),
+        _steps(table, offset, groups, inputs, choices),
         table.arenas,
     )
 
 
-def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:
-    """Bytes alive at every schedule step that could be the worst, ``float64[S, G, C]``."""
-    live = np.unique(np.asarray(table.live, dtype=np.int64), axis=0)
-    covered = np.array([(live >= step).all(axis=1).sum() > 1 for step in live], dtype=bool)  # each covers itself
-    live = live[~covered]
+def _steps(table: CostTable, first_group: int, groups: int, widths: int, choices: int) -> np.ndarray:
+    """Bytes alive at every schedule step that could be the worst, ``float64[S, G, C]``; groups are the decisions from
+    ``first_group`` on."""
+    live = worst_steps(np.asarray(table.live, dtype=np.int64))
     steps = np.zeros((len(live), groups, choices))
     steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
     # A plan makes one choice of the first group: what the runtime always takes may count as part of each.
     steps[:, :1, :widths] += table.runtime_bytes
-    weights = int(table.weight_column.max(initial=-1)) + 1
-    floors = [arena.floor(weights, groups)[:, :, :choices] for arena in table.arenas]
+    floors = [arena.floor(first_group, groups)[:, :, :choices] for arena in table.arenas]
     return np.concatenate([steps, *floors])
