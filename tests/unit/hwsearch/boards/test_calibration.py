@@ -316,7 +316,7 @@ def test_what_transformers_compute_has_constants_of_its_own() -> None:
     assert less == pytest.approx(normalized, rel=1e-6)
 
 
-def test_rows_of_dense_layers_of_codes_are_calls() -> None:
+def test_rows_of_dense_layers_of_codes_begin_anew() -> None:
     shipped = catalogue.load("host")
     dearer = with_numbers(shipped, {"cpu.kernels.W8A8.row_s": Quantity(value=number(shipped, "cpu.kernels.W8A8.row_s") + 1e-6)})
     found = next(piece for piece in pieces() if piece[0].name == "perceptron 32")
