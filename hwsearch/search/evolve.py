@@ -26,6 +26,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.search import journal
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import lower_all
+from hwsearch.search.pareto import PRICES
 from hwsearch.search.predict.screen import Screen
 from hwsearch.search.propose.moves import METHOD, Encoding, Proposer
 from hwsearch.search.propose.samplers import OBJECTIVES
@@ -179,7 +180,7 @@ def _prune(
     values = np.array([t.values for t in finished]).reshape(len(finished), len(OBJECTIVES))
     plan = encoding.plan(trial.params)
     costs = problem.costs(matrix([plan]))
-    price = np.array([costs[name][0] for name in OBJECTIVES[1:]])
+    price = np.array([costs[name][0] for name in PRICES])
     rows = np.flatnonzero(np.all(values[:, 1:] <= price, axis=1))
     rivals = [encoding.plan(finished[row].params) for row in rows]
     verdict = screen.judge(plan, rivals, values[rows, 0])

@@ -12,6 +12,8 @@ from hwmodels.errors import BudgetError
 if TYPE_CHECKING:
     from hwmodels.cost import Objectives
 
+PRICES = ("latency_s", "memory_bytes")
+"""What plans of a front cost, beside what they lose: known without measuring them."""
 LIMITS = {
     "latency": "latency_s",
     "weights": "weight_bytes",

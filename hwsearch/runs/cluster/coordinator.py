@@ -25,6 +25,7 @@ from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.runs.run import NOT_COMPARED
 from hwsearch.search.exact.alternatives import lower_all
+from hwsearch.search.pareto import PRICES
 from hwsearch.search.propose.moves import Encoding
 from hwsearch.search.propose.samplers import OBJECTIVES
 from searchspaces.space import PlanRow, matrix
@@ -112,7 +113,7 @@ class Coordinator:
 
     def _publish(self, name: str, plan: PlanRow) -> None:
         costs = self._costs.costs(matrix([plan]))
-        facts = {objective: float(costs[objective][0]) for objective in worker.PRICES}
+        facts = {objective: float(costs[objective][0]) for objective in PRICES}
         self._trials[name] = self._study.publish(plan, self._encoding.parameters(plan), self._encoding.distributions, **facts)
 
     def _collect(self, wanted: dict[str, PlanRow]) -> bool:

@@ -27,13 +27,12 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import connection, same_study
 from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.runs.run import request_of
+from hwsearch.search.pareto import PRICES
 from searchspaces.data.scale import network_text
 from searchspaces.space import PlanRow, SearchSpace
 
 POLL_S = (0.1, 1.0)
 """Pause of an idle process: the first, and the longest."""
-PRICES = ("latency_s", "memory_bytes")
-"""Objectives of a plan that are known without measuring, and published with it."""
 SIGNS = 5
 """Signs of life in the time after which silence means death."""
 

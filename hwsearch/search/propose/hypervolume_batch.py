@@ -16,7 +16,6 @@ from hwsearch.search import pareto
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.heuristics import feasible
 
-PRICES = ("latency_s", "memory_bytes")
 POINTS = 8192
 """Random points that measure the volume: 0.5 % of error for a tenth of the box."""
 GENERATIONS = 12
@@ -41,7 +40,7 @@ def fill(problem: AdditiveProblem, plans: np.ndarray, limits: Mapping[str, float
 def objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarray) -> np.ndarray:
     """(loss, latency, memory) ``float64[P, 3]`` of ``plans int8[P, D]``."""
     costs = problem.costs(plans)
-    return np.stack([losses_db, *(costs[name] for name in PRICES)], axis=1)
+    return np.stack([losses_db, *(costs[name] for name in pareto.PRICES)], axis=1)
 
 
 def corners(problem: AdditiveProblem, worst_db: float) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +68,7 @@ def _front(problem: AdditiveProblem, plans: np.ndarray, limits: Mapping[str, flo
     plans = np.unique(plans, axis=0)
     costs = problem.costs(plans)
     plans, costs = plans[within := feasible(costs, limits)], {name: values[within] for name, values in costs.items()}
-    found: np.ndarray = plans[pareto.non_dominated(np.stack([costs["noise"], *(costs[name] for name in PRICES)], axis=1))]
+    found: np.ndarray = plans[pareto.non_dominated(np.stack([costs["noise"], *(costs[name] for name in pareto.PRICES)], axis=1))]
     return found
 
 

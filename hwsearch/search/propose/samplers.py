@@ -17,7 +17,9 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-OBJECTIVES = ("loss_db", "latency_s", "memory_bytes")
+from hwsearch.search.pareto import PRICES
+
+OBJECTIVES = ("loss_db", *PRICES)
 POPULATION = 24
 STARTUP = 10
 """Trials that TPE and the Gaussian process want to see before they model; until then they draw at random."""

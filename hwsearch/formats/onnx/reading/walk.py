@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, TensorProto
+from onnx import GraphProto
 
 from hwsearch.formats.onnx.reading.constants import Constant, Found, computed
 from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import READS, Branch, Call, Parsed, Value
-from hwsearch.formats.onnx.reading.widths import follow_codes
+from hwsearch.formats.onnx.reading.widths import CODES, follow_codes
 from hwsearch.formats.reading.builder import CONTRADICTIONS, TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
 from hwsearch.formats.reading.readers import usual_range
 from searchspaces.ir.graph import Node
@@ -32,7 +32,6 @@ SPELLED_OUT = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
 """Operators of files that spell integers out."""
 ROUNDS = ("Round", "Floor")
 """Operators of such files that others have, too."""
-_CODES = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16)
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 DEEPEST = 8
 """Branches inside branches."""
@@ -41,8 +40,8 @@ DEEPEST = 8
 def spells_out(graph: GraphProto) -> bool:
     """Whether a file spells integer arithmetic out: by operators of integers, or by rounding to codes."""
     kinds = {node.op_type for node in graph.node}
-    stored = any(tensor.data_type in _CODES for tensor in graph.initializer)
-    casts = any(a.name == "to" and a.i in _CODES for node in graph.node if node.op_type == "Cast" for a in node.attribute)
+    stored = any(tensor.data_type in CODES for tensor in graph.initializer)
+    casts = any(a.name == "to" and a.i in CODES for node in graph.node if node.op_type == "Cast" for a in node.attribute)
     return bool(kinds & {*SPELLED_OUT}) or (bool(kinds & {*ROUNDS}) and (stored or casts))
 
 

@@ -13,7 +13,8 @@ from hwsearch.formats.reading.builder import Map
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.reading.walk import Walk
 
-_CODES = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16)
+CODES = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16)
+"""Types of tensors that hold codes."""
 KEEPS = (
     *("Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "Slice", "Gather", "Pad"),
     *("DepthToSpace", "SpaceToDepth", "Expand", "Tile", "MaxPool", "Resize", "Upsample"),
@@ -51,7 +52,7 @@ def follow_codes(walk: Walk, call: Call) -> None:
         walk.widths[name] = quantizer_bits(call)
     elif kind == "Quant":
         walk.widths[name] = int(call.numbers(3))
-    elif kind == "Cast" and call.attrs["to"] in _CODES:
+    elif kind == "Cast" and call.attrs["to"] in CODES:
         # Codes that are parts of wider ones (its bytes) carry no bounds and say nothing.
         if read in walk.bounds:
             walk.widths[name] = code_bits(walk.bounds[read], INTEGER_BITS[call.attrs["to"]])

@@ -1,7 +1,7 @@
 """Operators of pictures in a TFLite file beside convolutions: additions, clamps that stand alone, and moves of codes.
 
 DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel. The layers before it give their output
-channels in the order that is needed (``write_order``); GATHER does where they cannot. SPACE_TO_DEPTH gives them so, and the
+channels in the order that is needed (``writing.order``); GATHER does where they cannot. SPACE_TO_DEPTH gives them so, and the
 layers behind it read them so.
 """
 

@@ -38,7 +38,6 @@ class Walk(Builder):
         formats: node -> the format of its codes, narrowed by bounds, where the file stores it as codes.
         layers: layer's name -> what the file stores of its weights.
         pictures: whether the file takes and gives bytes without a scale, between conversions that are left out.
-        halves: nodes that the file stores in half precision.
     """
 
     def __init__(self, model: StoredModel, constants: dict[int, np.ndarray], sample: TraceSize) -> None:

@@ -55,7 +55,7 @@ class Word:
     def multiply(
         self, builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, weights: ir.Value, always: ir.Value | None
     ) -> ir.Value:
-        """``total`` plus the products of each word, all three vectors of 32-bit words; ``always`` is that of ``_always``."""
+        """``total`` plus the products of each word, all three vectors of 32-bit words; ``always`` is that of the method."""
         declare, name = builder.module.declare_intrinsic, "vpdpbusd" if self.size == 4 else "vpdpwssd"
         if multiplies_quads():
             add = declare(f"llvm.x86.avx512.{name}.{32 * LANES}", fnty=ir.FunctionType(SUMS, [SUMS] * 3))
