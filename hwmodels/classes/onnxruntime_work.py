@@ -15,7 +15,6 @@ its matrix product: output channels are not padded, and patches are copied row b
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -177,62 +176,78 @@ def _patches(workload: Workload, layer: Layer) -> float:
 
 def _elements(workload: Workload, layer: Layer, transposed: Permuted | None, codes: bool) -> dict[str, float]:
     """How many of what takes each of ``SECONDS`` one layer has, the network's input and output included where it reads or writes
-    them. ``transposed``: the transpose that is executed there."""
+    them; none of those that are not named. ``transposed``: the transpose that is executed there."""
     inputs, output = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
     ends = sum(t.elements for t in inputs if t.producer < 0) + (0 if output.readers else output.elements)
-    found = defaultdict[str, float](float, convert_s=ends)
     read, written = sum(t.elements for t in inputs), output.elements
     match layer.work:
-        case Contract(kernel=(rows, columns)):
-            if layer.of_tensors:
-                # B pairs of [M, K] and [K, N]: B M K times B K N times B M N over the square of B M K N is B.
-                found["matrix_s"] = math.prod(t.elements for t in (*inputs, output)) / layer.macs**2
-            elif layer.product:
-                found["row_s"] = written / output.channels if codes else 0.0
-            sloped = _is_sloped(layer)
-            if codes and _packs(layer):
-                found["pack_s"] = _packed(workload, layer)
-            elif rows * columns > 1 and not layer.channelwise:
-                # Of a group only its own channels lie side by side, not a row of taps.
-                groups = layer.groups
-                found["tap_s"] = output.height * output.width * rows * (groups * columns if groups > 1 else 1)
-            # What sums that are kept take until they are codes is all in the operators behind them.
-            if not (sloped and codes):
-                found["output_s"] = written
-            if sloped:
-                found["slope_s"] = written
-        case Move(how="transpose", axes=axes) if axes:
-            if transposed is not None:
-                steps = onnxruntime_transposes.steps(transposed)
-                matrices = steps == 0 and not codes and not is_copy(transposed)
-                found |= {"layout_s" if matrices else "copy_s": written, "transpose_s": steps}
-        case Move(how="view"):
-            pass
-        case Move(how="shuffle" | "resize"):
-            found["shuffle_s"] = written
-        case Move(how="copy"):
-            found["copy_s"] = ROLLED * written
-        case Move(how="pad") if codes:
-            found["copy_s"] = PADDED * written
-        case Move():
-            found["copy_s"] = written
-        case Map(function="function"):
-            found["lookup_s"] = written
-        case Map() if codes and _is_decoded(layer):
-            found["slope_s"] = written * _calls(layer, codes) / SLOPED
-        case Map():  # sums, products, and functions that are a comparison and a product
-            repeated = written if any(constant.elements > 1 for constant in layer.constants) else 0
-            found["elementwise_s"] = max(read, written) + repeated
-        case Reduce(over=over, passes=passes, keeps=keeps, function=function):
-            is_softmax = function == "function"
-            if keeps:
-                found["softmax_s" if is_softmax else "normalize_s"] = max(read, written)
-                found["row_s"] = _begun(is_softmax, codes) * read / over
-            elif codes:
-                found["slope_s"] = read * DOUBLE
-            else:
-                found["elementwise_s"] = max(read, written) * passes
+        case Contract() as work:
+            found = _of_contraction(workload, layer, work, codes)
+        case Move() as work:
+            found = _of_move(work, written, transposed, codes)
+        case Map() as work:
+            found = _of_map(layer, work, read, written, codes)
+        case Reduce() as work:
+            found = _of_reduction(work, read, written, codes)
+    return {"convert_s": ends} | found
+
+
+def _of_contraction(workload: Workload, layer: Layer, work: Contract, codes: bool) -> dict[str, float]:
+    output, (rows, columns) = workload.tensors[layer.output], work.kernel
+    found: dict[str, float] = {}
+    if layer.of_tensors:
+        # B pairs of [M, K] and [K, N]: B M K times B K N times B M N over the square of B M K N is B.
+        found["matrix_s"] = math.prod(workload.tensors[i].elements for i in (*layer.inputs, layer.output)) / work.macs**2
+    elif layer.product and codes:
+        found["row_s"] = output.elements / output.channels
+    if codes and _packs(layer):
+        found["pack_s"] = _packed(workload, layer)
+    elif rows * columns > 1 and not layer.channelwise:
+        # Of a group only its own channels lie side by side, not a row of taps.
+        found["tap_s"] = output.height * output.width * rows * (work.groups * columns if work.groups > 1 else 1)
+    sloped = _is_sloped(layer)
+    if sloped:
+        found["slope_s"] = output.elements
+    if not (sloped and codes):  # what sums that are kept take until they are codes is all in the operators behind them
+        found["output_s"] = output.elements
     return found
+
+
+def _of_move(work: Move, written: int, transposed: Permuted | None, codes: bool) -> dict[str, float]:
+    if work.how == "transpose" and work.axes:
+        if transposed is None:
+            return {}
+        steps = onnxruntime_transposes.steps(transposed)
+        matrices = steps == 0 and not codes and not is_copy(transposed)
+        return {"layout_s" if matrices else "copy_s": written, "transpose_s": steps}
+    match work.how:
+        case "view":
+            return {}
+        case "shuffle" | "resize":
+            return {"shuffle_s": written}
+        case "copy":
+            return {"copy_s": ROLLED * written}
+        case "pad" if codes:
+            return {"copy_s": PADDED * written}
+    return {"copy_s": written}
+
+
+def _of_map(layer: Layer, work: Map, read: int, written: int, codes: bool) -> dict[str, float]:
+    if work.function == "function":
+        return {"lookup_s": written}
+    if codes and _is_decoded(layer):
+        return {"slope_s": written * _calls(layer, codes) / SLOPED}
+    # Sums, products, and functions that are a comparison and a product.
+    repeated = written if any(constant.elements > 1 for constant in layer.constants) else 0
+    return {"elementwise_s": max(read, written) + repeated}
+
+
+def _of_reduction(work: Reduce, read: int, written: int, codes: bool) -> dict[str, float]:
+    is_softmax = work.function == "function"
+    if work.keeps:
+        rows = _begun(is_softmax, codes) * read / work.over
+        return {"softmax_s" if is_softmax else "normalize_s": max(read, written), "row_s": rows}
+    return {"slope_s": read * DOUBLE} if codes else {"elementwise_s": max(read, written) * work.passes}
 
 
 def _begun(is_softmax: bool, codes: bool) -> int:
