@@ -215,9 +215,7 @@ def test_too_few_timings_are_said_to_be_too_few(tmp_path: Path, truth: device.De
     assert "More sizes, networks or single layers would tell more" in said
 
 
-def test_a_fit_that_tells_nothing_of_its_timings_is_said_to(
-    tmp_path: Path, truth: device.Device, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fit_that_tells_nothing_of_its_timings_is_said_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     csv = tmp_path / "t.csv"
     csv.write_text(HEADER + "fsrcnn,,2,48,64,,W8A8,1\nfsrcnn,,2,48,64,,W8A8,100\n")
     assert main(["devices", "calibrate", "host", "--measurements", str(csv), "--out", str(tmp_path / "n.toml"), "--quiet"]) == 0

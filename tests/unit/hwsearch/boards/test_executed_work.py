@@ -102,7 +102,7 @@ def operators(graph: Graph, layer: int) -> int:
 
 
 @pytest.mark.parametrize("name", ["product", "sum"])
-def test_between_codes_sums_are_integers_and_products_are_not(name: str, tmp_path: object) -> None:
+def test_between_codes_sums_are_integers_and_products_are_not(name: str) -> None:
     """A product has no kernel: its file decodes both operands and encodes the result; ``DECODED`` and ``ENCODED`` count that."""
     graph = network(name)
     model = write.to_model(integers(Subject(name, graph, SIDE, SIDE, INT8, "")))

@@ -53,7 +53,7 @@ def test_a_network_for_all_sizes_is_priced_at_the_size_of_the_device() -> None:
     assert not problem.network.remarks
 
 
-def test_pictures_that_are_too_small_name_the_way_out(tmp_path: Path) -> None:
+def test_pictures_that_are_too_small_name_the_way_out() -> None:
     request = Request(target="jetson", input_size=(360, 640))
     network = loaded(build("shifted"))
     with pytest.raises(FileError, match=r"1280x1280 pixels here. The network is made for .* 360x640 pixels.*smaller --input"):

@@ -219,7 +219,7 @@ def test_scales_that_differ_become_the_widest() -> None:
     assert other.bias[0] * float(other.scale[0]) * source.scale == pytest.approx(1.0, rel=1e-6)
 
 
-def test_noise_of_a_shared_choice_is_that_of_all_uses(calibration: Calibration, graph: Graph, crops: list[Tensor]) -> None:
+def test_noise_of_a_shared_choice_is_that_of_all_uses(calibration: Calibration, crops: list[Tensor]) -> None:
     """By hand: the network executed with all three uses rounded."""
     pair = Pair("one", crops[0], np.zeros((48, 48), dtype=np.uint8))
     measured = output_sqnr.measure(calibration, [pair], 0)

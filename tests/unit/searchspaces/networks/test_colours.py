@@ -43,7 +43,7 @@ def test_a_wrapped_network_is_the_network_of_swapped_colours(as_graph: bool) -> 
         assert not torch.allclose(plain(x), expected, atol=1e-3)
 
 
-def test_an_order_that_nothing_takes_up_stays(tmp_path: object) -> None:
+def test_an_order_that_nothing_takes_up_stays() -> None:
     """A depthwise convolution behind a sum with the picture itself: the same function, with the order in it."""
     torch.manual_seed(0)
 

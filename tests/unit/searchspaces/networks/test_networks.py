@@ -150,7 +150,7 @@ def test_residual_scale_of_edsr() -> None:
         assert torch.allclose(block(x), x + 0.1 * block.body(x))
 
 
-def test_unknown_names_and_arguments(tmp_path: Path) -> None:
+def test_unknown_names_and_arguments() -> None:
     with pytest.raises(UsageError, match="fsrcn") as caught:
         load("fsrcn")
     assert "fsrcnn" in caught.value.hint

@@ -107,7 +107,7 @@ def test_a_scale_that_it_can_be_built_with_is_named(file: Path) -> None:
     assert "--arg scale=3" in refused.value.hint
 
 
-def test_an_argument_is_given_once(file: Path) -> None:
+def test_an_argument_is_given_once() -> None:
     code = OwnCode("net.py", "build", {"width": 8})
     assert code.given({"width": 8, "act": "gelu"}).call == 'build(width=8, act="gelu")'
     with pytest.raises(UsageError, match="width is given twice"):

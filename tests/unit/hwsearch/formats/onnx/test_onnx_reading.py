@@ -22,8 +22,6 @@ from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import execute
 from searchspaces.tracing.trace import trace
 
-NOWHERE = np.zeros(0, np.float32)
-
 
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in ("log", "sqrt", "rsqrt", "reciprocal")])
 def test_what_we_write_is_read_for_every_size(kind: str, tmp_path: Path) -> None:
