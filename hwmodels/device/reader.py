@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hwmodels import impostors
 from hwmodels.device.device import Device
 from hwmodels.device.sections.found import SECTIONS
 from hwmodels.device.tables import Widths
@@ -107,6 +108,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise FileError(f"{path}: cannot be read ({reason})", "Give a device name, or the path of a .toml file.") from None
+    impostors.check(path, data[: impostors.LOOKED_AT], "a device file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -27,7 +27,7 @@ from searchspaces.data.scale import Scale, at_least, scale_text
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Signature, Task
+from searchspaces.tasks.task import Samples, Signature, Task
 from searchspaces.tracing.trace import to_workload, trace
 
 
@@ -44,6 +44,10 @@ class _Tiny(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.shuffle(self.tail(self.body(self.head(x))))
         return found
+
+
+WITH_EIGHT_BITS = 0.05
+"""Share of the output's variance that the error of a method with 8 bits everywhere may have."""
 
 
 def tiny_graph(seed: int = 0) -> Graph:
@@ -100,6 +104,7 @@ def check_device(name_or_path: str) -> None:
 def check_network(module: nn.Module, channels: int, scale: Scale, upsampled_input: bool = False) -> None:
     """A network is traced whole, the canonical graph computes what the module computes, and the output has ``scale`` times
     the sides."""
+    assert isinstance(module, nn.Module), "not a network, but what makes one: pass MyNet() instead of MyNet"
     module = module.eval()
     graph = trace(module, channels, type(module).__name__)
     assert not graph.uncounted, f"not traced: {', '.join(graph.uncounted)}"
@@ -129,6 +134,7 @@ def check_task(task: type[Task], source: Path | None = None) -> None:
     made = task(Signature(2, 1))
     network = nn.Upsample(scale_factor=2, mode="bilinear")
     samples, again = made.samples(source, 0, network), made.samples(source, 0, network)
+    assert isinstance(samples, Samples), f"samples gives {type(samples).__name__}, not Samples"
     roles = {"calibration": samples.calibration, "search": samples.search, "evaluation": samples.evaluation}
     assert all(roles.values()), f"no samples for {', '.join(role for role, found in roles.items() if not found)}"
     names = [*samples.sources, *(one.name for one in (*samples.search, *samples.evaluation))]
@@ -156,6 +162,7 @@ def check_proxy(measure: Callable[..., Damage]) -> None:
     seed, and on the whole more damage for fewer weight bits."""
     calibration, pairs = tiny_calibration(), tiny_pairs()
     damage = measure(calibration, pairs, 0)
+    assert isinstance(damage, Damage), f"the proxy returns {type(damage).__name__}, not a Damage"
     space = calibration.space
     assert damage.noise.shape == space.allowed.shape, f"noise is {damage.noise.shape}, the space {space.allowed.shape}"
     assert not damage.noise[~space.allowed].any(), "damage on choices that are not allowed"
@@ -167,8 +174,8 @@ def check_proxy(measure: Callable[..., Damage]) -> None:
 
 def check_method(name: str) -> None:
     """A quantization method keeps the network's function, gives every layer and tensor the width that is asked for, the same
-    numbers for the same seed, less error for more bits, and a finished plan whose integers do what is simulated, and no worse;
-    methods of one family quantize one network at one price."""
+    numbers for the same seed, less error for more bits, a small one for 8, and a finished plan whose integers do what is
+    simulated, and no worse; methods of one family quantize one network at one price."""
     info = methods.load(name).INFO
     assert all((info.title, info.summary, info.source, info.price)), "the method does not say what it is"
     calibration, again = (tiny_calibration((2, 4, 8), (4, 8, 16), name) for _ in range(2))
@@ -196,6 +203,10 @@ def check_method(name: str) -> None:
             assert float((codes > 0.5).float().mean()) < 0.02, "the integers do not do what is simulated"
         errors.append(error(drafted))
     assert errors == sorted(errors, reverse=True), f"more bits do not mean less error: {errors}"
+    shown = [target.clamp(0, 1) for target in targets]  # what pictures hold
+    beside = [float((integer.run(drafted, x) - y).square().mean() / y.var()) for x, y in zip(pictures, shown, strict=True)]
+    share = float(np.mean(beside))
+    assert share < WITH_EIGHT_BITS, f"with 8 bits the error is {share:.2g} of the variance of the output: are the ranges right?"
     finished = calibration.finished(space.uniform(4, 4))
     _check_widths(finished, 4, 4)
     for other in next((alike for alike in methods.families() if name in alike), ()):  # may be mixed with it
@@ -238,14 +249,18 @@ def _check_widths(quantized: QuantizedGraph, weight_bits: int, activation_bits: 
 
 
 def check_exporter(export: Callable[..., object]) -> None:
-    """An exporter writes a file or folder that depends on the network alone, and leaves nothing behind when it cannot write."""
+    """An exporter writes a file or folder that depends on the network alone, leaves the network as it is, and nothing behind when
+    it cannot write."""
     calibration = tiny_calibration()
     quantized: QuantizedGraph = calibration.quantized(calibration.space.uniform(8, 8))
+    before = _integers(quantized)
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "a.out"), Path(folder, "b.out")
         export(quantized, first, metadata={"plan": "contract"})
         export(quantized, second, metadata={"plan": "contract"})
+        assert first.exists(), f"nothing was written to the path that was given, {first.name}"
         assert all(_content(first).values()), "an exported file is empty"
+        assert _integers(quantized) == before, "the exporter changed the network that it was given"
         assert _content(first) == _content(second), "two exports of one plan differ"
         Path(folder, "file").write_text("")
         missing = Path(folder, "file", "below-a-file.out")
@@ -254,9 +269,14 @@ def check_exporter(export: Callable[..., object]) -> None:
         except Exception:
             pass
         else:
-            raise AssertionError("an impossible path was accepted")
+            raise AssertionError("a path that cannot be written to was accepted without an error")
         left = sorted(p.name for p in Path(folder).iterdir())
         assert left == ["a.out", "b.out", "file"], f"files left behind: {left}"
+
+
+def _integers(quantized: QuantizedGraph) -> dict[str, bytes]:
+    """The weights of every layer."""
+    return {name: layer.weight.tobytes() for name, layer in quantized.layers.items() if isinstance(layer, LayerIntegers)}
 
 
 def _content(path: Path) -> dict[str, bytes]:

@@ -54,7 +54,7 @@ class Clock:
             FileError: the file is damaged.
         """
         if path.exists():
-            earlier = reading.read(path, Times, "the times of a run")
+            earlier = reading.read(path, Times, "the times of a run", mend=reading.AGAIN)
             self._before_s += earlier.wall_s
             for name, seconds in earlier.stages_s.items():
                 self._done_s[name] = self._done_s.get(name, 0.0) + seconds

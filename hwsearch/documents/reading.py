@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from hwmodels import impostors
 from hwmodels.errors import FileError, HwsearchError
 
 T = TypeVar("T")
@@ -66,30 +67,40 @@ def whole_lines(path: Path, read: Callable[[bytes], None], advice: str) -> int:
     return kept
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
+AGAIN = "remove it, and `hwsearch optimize --resume RUN` makes it again"
+"""What to do with a damaged file of a run that follows from the others."""
+
+
+def read_json(path: Path, what: str, mend: str = "the file may be cut short") -> dict[str, Any]:
     """The JSON object in ``path``.
 
+    Args:
+        mend: what to do, or think, where it is damaged.
     Raises:
         FileError: absent, unreadable, or not a JSON object; ``what`` says what it should have been.
     """
+    impostors.check_file(path, what.partition(",")[0], may_be_empty=True)
     try:
         document = parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(f"{path}: {(error.strerror or str(error)).lower()}", f"Expected {what}.") from error
     except ValueError as error:
-        raise FileError(f"{path} is not JSON: {error}", f"Expected {what}; the file may be cut short.") from error
+        raise FileError(f"{path} is not JSON: {error}", f"Expected {what}; {mend}.") from error
     if not isinstance(document, dict):
         raise FileError(f"{path} holds no JSON object", f"Expected {what}.")
     return document
 
 
-def read(path: Path, kind: type[T], what: str, hint: str = CHANGED) -> T:
+def read(path: Path, kind: type[T], what: str, hint: str = CHANGED, mend: str = "the file may be cut short") -> T:
     """The document in ``path`` as ``kind``, a model of pydantic or a dataclass.
+
+    Args:
+        mend: see ``read_json``.
 
     Raises:
         FileError: as for ``read_json``; or values that are missing, unknown, of another type or out of bounds.
     """
-    return checked(read_json(path, what), kind, path, what, hint)
+    return checked(read_json(path, what, mend), kind, path, what, hint)
 
 
 def checked(document: Any, kind: type[T], path: Path, what: str, hint: str = CHANGED) -> T:

@@ -7,10 +7,12 @@ point of their own, are so given the finer of two grids or a slightly coarser on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.learn.course import Course
@@ -49,7 +51,7 @@ class Static:
         spread = self._seen.spreads[group].spread(scales.factors)
         if number.is_wide:
             return wide_format(spread, number)
-        return range_format(*self._bounds(spread, number), number, symmetric=self._seen.symmetric)
+        return range_format(*_ends(self._bounds(spread, number), group), number, symmetric=self._seen.symmetric)
 
     def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
         """The nearest integers on the scales that ``clip`` gives."""
@@ -63,6 +65,17 @@ class Static:
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
         """Bounds are trained where there is a course."""
         return draft.quantized if self._course is None else train(draft, self._course, seed, progress)
+
+
+def _ends(found: object, group: str) -> tuple[float, float]:
+    """The ends of a range as a method gives them, and zero, which is always a code. Raises UsageError where they are none."""
+    try:
+        low, high = map(float, found)  # type: ignore[call-overload]  # which is what is tried
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise UsageError(f"the method's range of {group} is {found!r}", "It must be two finite numbers, the lower end first.")
+    return min(low, 0.0), max(high, 0.0)
 
 
 def rows_of(node: Node) -> np.ndarray:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hwmodels.errors import FileError
 from hwsearch.documents.bounds import Amount, Count, Rate, Seed, Text, Width
 from hwsearch.documents.files import write_json
-from hwsearch.documents.reading import CHANGED, read
+from hwsearch.documents.reading import AGAIN, CHANGED, read
 from hwsearch.quality.damage import Damage
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def load(path: Path, space: SearchSpace) -> dict[str, Damage]:
         FileError: absent, damaged, or of another space.
     """
     hint = f"{CHANGED} Run `hwsearch optimize` again."
-    document = read(path, _Document, "the damage tables of a run", hint)
+    document = read(path, _Document, "the damage tables of a run", hint, AGAIN)
     if {name: getattr(document, name) for name in _axes(space)} != _axes(space):
         raise FileError(f"{path} holds the damage of other layers or widths", hint)
     tables = {}

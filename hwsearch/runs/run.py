@@ -156,10 +156,10 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the results are written, and every plan that they name."""
+        """Whether the results are written, and every plan that they name, whole."""
         if not (self.path / RESULTS).is_file():
             return False
-        return all((self.path / PLANS / f"{plan.name}.json").is_file() for plan in self.results.front)
+        return all(_is_json(self.path / PLANS / f"{plan.name}.json") for plan in self.results.front)
 
     @cached_property
     def results(self) -> Results:
@@ -172,7 +172,7 @@ class Run:
             command = resume_command(self.path, self.model)
             raise FileError(f"{self.path} has no results yet", f"Finish the run with `{command}`.")
         file = reading.inside(self.path, RESULTS, "the file of results")
-        return reading.read(file, Results, "the results of a run").placed(self.path)
+        return reading.read(file, Results, "the results of a run", mend=reading.AGAIN).placed(self.path)
 
     @cached_property
     def legs(self) -> list[Leg]:
@@ -329,6 +329,15 @@ def not_named(path: Path, model: str, what: str = "run") -> UsageError:
 def ask_for_plugins(saved: Configuration, path: Path) -> None:
     """Raises UsageError where a plug-in that the run in ``path`` was made with is not in use, or has changed."""
     plugins.ask([used.model_dump() for used in saved.plugins], path)
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file is there, and whole."""
+    try:
+        reading.read_json(path, "a plan")
+    except FileError:
+        return False
+    return True
 
 
 def hashes(saved: Configuration, provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from hwmodels import impostors
 from hwmodels.errors import FileError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
@@ -53,6 +54,7 @@ def _messages(path: str | Path) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise FileError(f"{path}: {error}", "Crop the picture, or make it smaller.") from None
     except UnidentifiedImageError:
+        impostors.check_file(Path(path), "a picture")
         raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
     except FileNotFoundError:
         raise FileError(f"{path}: there is no such picture", "Check the path.") from None

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hwmodels import impostors
 from hwmodels.errors import FileError
 from searchspaces.networks import endings
 
@@ -67,7 +68,7 @@ def read(path: str | Path) -> Checkpoint:
         raise FileError(f"{path}: no such weights file", f"Pass a {endings.USUAL} file.")
     try:
         with file.open("rb") as opened:
-            start = opened.read(1024)
+            start = opened.read(impostors.LOOKED_AT)
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", "Check the permissions of the file.") from None
     _refuse_foreign(file, start)
@@ -86,11 +87,7 @@ def read(path: str | Path) -> Checkpoint:
 
 def _refuse_foreign(file: Path, start: bytes) -> None:
     """Raises FileError for what is known and is not weights."""
-    if not start:
-        raise FileError(f"{file}: the file is empty", "The download or the copy failed: fetch it again.")
-    if start.startswith(b"version https://git-lfs"):
-        hint = "Fetch the file itself: git lfs install, then git lfs pull in its repository; or download it from the website."
-        raise FileError(f"{file}: a Git LFS pointer, which names the weights and does not hold them", hint)
+    impostors.check(file, start, "weights")
     if start[4:8] == b"TFL3" or file.suffix in (".onnx", ".tflite"):
         hint = f"`hwsearch inspect` reads such files; as weights pass a {endings.USUAL} file."
         raise FileError(f"{file}: a whole model, not weights", hint)
@@ -99,27 +96,14 @@ def _refuse_foreign(file: Path, start: bytes) -> None:
             raise FileError(f"{file}: {what}, not PyTorch weights", hint)
     if start[257:262] == b"ustar":
         raise FileError(f"{file}: a tar archive, not weights", "Unpack it first: tar xf. Weights inside a .pth.tar are one file.")
-    text = _text(start)
+    text = impostors.beginning(start)
     if text is None or start[8:9] == b"{":
         return
-    if re.match(r"<(!doctype html|html|head|\?xml|!--)", text.lower()):
-        hint = "The address gave a page (a login, an error, a preview). Download the file itself, often under `raw` or `resolve`."
-        raise FileError(f"{file}: a web page that was saved as weights", hint)
     if file.name.endswith(".index.json"):
         hint = "Save the tensors of all its files in one: safetensors.torch.save_file({**one, **other}, path)."
         raise FileError(f"{file}: an index of weights in several files, a kind that is not read", hint)
     first = text.splitlines()[0][:60] if text else ""
     raise FileError(f"{file}: text, not weights; it begins with {first!r}", "Download or copy the weights file itself.")
-
-
-def _text(start: bytes) -> str | None:
-    """The beginning of a file as text, without blanks before it; ``None`` when it is binary."""
-    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        text = start.decode(encoding, errors="strict" if len(start) < 1024 else "ignore")
-    except UnicodeDecodeError:
-        return None
-    return text.strip() if all(c.isprintable() or c.isspace() for c in text) else None
 
 
 def _safetensors(file: Path) -> dict[str, Tensor]:

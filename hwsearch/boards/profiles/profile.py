@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwmodels import impostors
 from hwmodels.errors import FileError
 
 LARGEST_BYTES = 64 * 2**20
@@ -115,6 +116,7 @@ def open_document(path: Path) -> Document:
         if path.stat().st_size > LARGEST_BYTES:
             raise FileError(f"{path}: larger than {LARGEST_BYTES // 2**20} MiB", "A file of timings or a profile is far smaller.")
         data = path.read_bytes()
+        impostors.check(path, data[: impostors.LOOKED_AT] or b" ", "timings")
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except FileNotFoundError:
         raise FileError(f"{path}: no such file", "`hwsearch devices calibrate --help` says which files it takes.") from None

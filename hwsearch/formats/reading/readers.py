@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hwmodels import impostors
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import FP16, FP32
 from hwmodels.parts.registry import Part, Registry, instances
@@ -198,6 +199,7 @@ def inspect(path: Path) -> Inspected:
     reader = reader_of(path)
     if not path.is_file():
         raise FileError(f"{path}: no such file", "Give the path of a model file, as `hwsearch export` writes it.")
+    impostors.check_file(path, "a model")
     return reader.read(path)
 
 
