@@ -144,36 +144,47 @@ def foldable(pad: Pad) -> bool:
 
 
 def _fold_pad(nodes: list[Node], readers_of: dict[str, list[Node]], pad: Node, op: Pad) -> bool:
-    """One step of one pad; whether anything changed, and ``readers_of`` with it."""
-    amount, readers = op.amounts, readers_of.get(pad.name, [])
+    """One step of one pad; whether anything changed, and ``readers_of`` holds no longer."""
+    amount = op.amounts
     if not any(amount):
         _drop(nodes, pad.name, pad.inputs[0])
         return True
-    if readers and nodes[-1].name != pad.name and all(_takes_up(reader) for reader in readers):
-        wider = [_widened(reader, amount) for reader in readers]
-        cut = any(side < 0 < own for reader in readers for side, own in zip(amount, _padding(reader), strict=True))
-        if not cut and all(isinstance(reader.op, Pad) or min(_padding(reader)) >= 0 for reader in wider):
-            for reader in wider:
-                nodes[_index(nodes, reader.name)] = reader
-            _drop(nodes, pad.name, pad.inputs[0])
-            return True
-    source = nodes[_index(nodes, pad.inputs[0])]
-    if max(amount) > 0 or len(readers_of[source.name]) != 1:
+    if _given_to_readers(nodes, readers_of.get(pad.name, []), pad, amount):
+        return True
+    return max(amount) <= 0 and len(readers_of[pad.inputs[0]]) == 1 and _given_to_source(nodes, pad, amount)
+
+
+def _given_to_readers(nodes: list[Node], readers: list[Node], pad: Node, amount: tuple[int, ...]) -> bool:
+    """A pad becomes that of the convolutions and pads that read it, if all of them can have it."""
+    if not readers or nodes[-1].name == pad.name or not all(_takes_up(reader) for reader in readers):
         return False
+    wider = [_widened(reader, amount) for reader in readers]
+    cut = any(side < 0 < own for reader in readers for side, own in zip(amount, _padding(reader), strict=True))
+    if cut or not all(isinstance(reader.op, Pad) or min(_padding(reader)) >= 0 for reader in wider):
+        return False
+    for reader in wider:
+        nodes[_index(nodes, reader.name)] = reader
+    _drop(nodes, pad.name, pad.inputs[0])
+    return True
+
+
+def _given_to_source(nodes: list[Node], cut: Node, amount: tuple[int, ...]) -> bool:
+    """A cut becomes less padding of the convolution that it alone reads, or goes before what works place by place."""
+    source = nodes[_index(nodes, cut.inputs[0])]
     if isinstance(source.op, Conv) and source.op.stride == 1 and min(_padding(_widened(source, amount))) >= 0:
         nodes[_index(nodes, source.name)] = _widened(source, amount)
-        _drop(nodes, pad.name, source.name)
+        _drop(nodes, cut.name, source.name)
         return True
     factor = source.op.factor if isinstance(source.op, PixelShuffle) else 1
     if not isinstance(source.op, PixelShuffle | Activation | Affine) or any(side % factor for side in amount):
         return False
-    before = tuple(side // factor for side in amount)  # a cut after these is a cut before them
-    nodes[_index(nodes, source.name)] = replace(source, inputs=(pad.name,))
-    del nodes[_index(nodes, pad.name)]
-    nodes.insert(_index(nodes, source.name), replace(pad, inputs=source.inputs, op=Pad(before)))
+    before = tuple(side // factor for side in amount)
+    nodes[_index(nodes, source.name)] = replace(source, inputs=(cut.name,))
+    del nodes[_index(nodes, cut.name)]
+    nodes.insert(_index(nodes, source.name), replace(cut, inputs=source.inputs, op=Pad(before)))
     for i, node in enumerate(nodes):
-        if pad.name in node.inputs and node.name != source.name:
-            nodes[i] = replace(node, inputs=tuple(source.name if name == pad.name else name for name in node.inputs))
+        if cut.name in node.inputs and node.name != source.name:
+            nodes[i] = replace(node, inputs=tuple(source.name if name == cut.name else name for name in node.inputs))
     return True
 
 
