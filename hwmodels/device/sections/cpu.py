@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwmodels.device.sections.section import Section, needs_dram
 from hwmodels.device.tables import Memories
@@ -57,6 +58,16 @@ class CpuKernels(Table):
     transpose_s: NonNegative | None = None
     normalize_s: NonNegative | None = None
     softmax_s: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _counts_rows(self) -> Self:
+        """Files from before ``pack_s`` mean single taps by ``tap_s``, and nothing else tells."""
+        if self.tap_s.value > 0 and "pack_s" not in self.model_fields_set:
+            raise ValueError(
+                "tap_s without pack_s is of an earlier version, where it counted single taps: run `hwsearch devices calibrate "
+                "host` again, or state both (pack_s = 0 where no patches are packed)"
+            )
+        return self
 
 
 class Cpu(Section):

@@ -42,7 +42,7 @@ def test_comments_and_layout_stay() -> None:
 
 def test_a_number_that_only_had_its_default_is_added() -> None:
     text = reader.shipped_text("host")
-    made = edited(text, "x", {"energy.static_w": Quantity(value=2.0), "cpu.kernels.FP32.tap_s": Quantity(value=1e-9)})
+    made = edited(text, "x", {"energy.static_w": Quantity(value=2.0), "cpu.kernels.FP32.pack_s": Quantity(value=1e-9)})
     assert number(catalogue.load_text(made, "x"), "energy.static_w") == 2.0
     assert all(line.startswith("+") for line in changed_lines(text, made))
     without = text.replace("[overhead]", "#[overhead]").replace("inference_s =", "#").replace("layer_s =", "#")
@@ -50,6 +50,13 @@ def test_a_number_that_only_had_its_default_is_added() -> None:
         number(catalogue.load_text(edited(without, "x", {"overhead.layer_s": Quantity(value=1e-3)}), "x"), "overhead.layer_s")
         == 1e-3
     )
+
+
+def test_a_processor_file_that_counts_single_taps_is_refused() -> None:
+    """Before ``pack_s`` there was another meaning of ``tap_s``, by which prices would be wrong without a word."""
+    earlier = "\n".join(line for line in reader.shipped_text("host").splitlines() if not line.startswith("pack_s"))
+    with pytest.raises(DeviceFileError, match="calibrate host` again"):
+        catalogue.load_text(earlier, "host.toml")
 
 
 def test_words_are_changed_too() -> None:
