@@ -15,7 +15,7 @@ from hwsearch.documents import elsewhere, units
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, pose
-from hwsearch.problem.request import Request
+from hwsearch.problem.request import Request, refuse_auto
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.data.scale import network_text
 from searchspaces.ir import branches
@@ -148,6 +148,7 @@ def _network(request: Request) -> LoadedNetwork | None:
     arguments = {**spec.arguments, **request.arguments}
     channels = spec.channels or int(arguments["channels"])
     network = LoadedNetwork(module, spec.name, scale, channels, spec.input_kind, "", arguments, size=spec.size)
+    refuse_auto("--drop", request.dropped)
     return blocks.without(network, request.dropped) if request.dropped else network
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.reading import file_network, readers
-from hwsearch.problem.request import Request
+from hwsearch.problem.request import Request, refuse_auto
 from searchspaces.networks import endings, input_channels, registry, through_spandrel
 from searchspaces.networks.adapted import blocks, colours, value_range
 from searchspaces.networks.own_code import HOW, OwnCode
@@ -67,6 +67,7 @@ def adapted(request: Request, network: LoadedNetwork) -> LoadedNetwork:
 
     if not request.dropped:
         return wrapped(network)
+    refuse_auto("--drop", request.dropped)
     left = wrapped(blocks.without(network, request.dropped))
     return replace(left, whole=wrapped(network).module, remarks=(*left.remarks, ANOTHER.format(", ".join(left.dropped))))
 

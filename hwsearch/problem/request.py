@@ -22,6 +22,14 @@ UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
 
 
+def refuse_auto(option: str, given: tuple[str, ...]) -> None:
+    """Raise UsageError where an option leaves to a search what is to be known now."""
+    if AUTO[0] in given:
+        raise UsageError(
+            f"{option} auto is for `hwsearch optimize`, which decides by a search", "Name them here, or leave it out."
+        )
+
+
 @dataclass(frozen=True)
 class Request:
     """One job, in the user's words.

@@ -66,7 +66,10 @@ def calibrate(
         str | None,
         typer.Option(help="For a profile: the precision of the whole network, such as W8A8 or FP16.", metavar="PRECISION"),
     ] = None,
-    threads: Annotated[int, typer.Option(help="For `host`: the number of threads of ONNX Runtime.", min=1)] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="For `host`: the number of threads of ONNX Runtime. Default: 1.", min=1, show_default=False),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,6 +78,8 @@ def calibrate(
 
     terminal = Terminal(as_json, quiet)
     if measurements is not None:
+        if threads is not None:
+            raise UsageError("--threads is for `host`, which is timed here", "Leave it out: the file says what was timed.")
         said: dict[str, object] = {"network": network, "scale": scale, "precision": precision}
         if size := read_size(input_size):
             said |= {"height": size[0], "width": size[1]}
@@ -86,7 +91,7 @@ def calibrate(
                 "--out, --free, --model and the options of a profile belong to --measurements",
                 "`host` is timed and fitted as a whole.",
             )
-        _host(terminal, threads)
+        _host(terminal, threads or 1)
     else:
         raise UsageError("no timings given", "Pass --measurements FILE.csv, or calibrate `host`, which is timed here.")
 

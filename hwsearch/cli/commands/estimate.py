@@ -105,6 +105,8 @@ def estimate(
     if plan.endswith(".json") or plan in ready.names():
         opened = plan_file.open_plan(Path(plan), fields.get("model"), allow_edited=allow_edited)
         price = pricing.estimate_plan(opened, {name: value for name, value in fields.items() if name != "model"})
+    elif allow_edited:
+        raise UsageError("--allow-edited is for a plan file, and none is given", "Leave it out, or name one with --plan.")
     else:
         price = pricing.estimate(Request(**fields), plan)
     if not as_json:
