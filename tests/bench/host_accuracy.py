@@ -1,10 +1,10 @@
 """How well a calibrated processor predicts networks that it did not measure, by network, size and precision.
 
 Calibrates this machine (nothing is written), then times built-in networks, none of which the calibration has seen, and compares.
-With --use-host the device that `host` means is compared as it is. About six minutes on an idle core, most of them for
-tracing transformers. Run:
+With --use-host the device that `host` means is compared as it is, with --drawn by the networks of ``drawn_networks``. About six
+minutes on an idle core, most of them for tracing transformers; two with --drawn. Run:
 
-    python tests/bench/host_accuracy.py [--threads 1] [--rounds 9] [--use-host]
+    python tests/bench/host_accuracy.py [--threads 1] [--rounds 9] [--use-host] [--drawn]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import drawn_networks
 import numpy as np
 
 from hwmodels.device import catalogue
@@ -42,7 +43,7 @@ WHOLE = (
     *(("eswt", 4, 32), ("eswt", 4, 48), ("hit_srf", 4, 32), ("ngswin", 2, 32)),
 )
 """Further networks with their enlargement and the side of a square input; those from ``swinir`` on are transformers."""
-TRANSFORMERS = ("swinir", "mobilesr", "imdtn", "eswt", "hit_srf", "ngswin")
+TRANSFORMERS = ("transformer", "swinir", "mobilesr", "imdtn", "eswt", "hit_srf", "ngswin")
 SIZES = ((48, 64), (120, 160), (180, 320))
 MOST_MACS = 3e9
 """Larger ones are left out: a run of a second is hardly ever undisturbed."""
@@ -72,17 +73,27 @@ def subjects() -> list[Subject]:
     return found
 
 
+def drawn() -> list[Subject]:
+    """The networks of ``drawn_networks``; the group tells transformers from others."""
+    return [
+        Subject(graph.name, graph, height, width, precision, "transformer" if is_transformer else graph.name)
+        for graph, height, width, is_transformer in drawn_networks.graphs()
+        for precision in (FP32, INT8)
+    ]
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--use-host", action="store_true")
+    options.add_argument("--drawn", action="store_true", help="time the networks that were drawn up after the prices")
     given = options.parse_args()
     progress = Lines()
     target = catalogue.load("host")
     if not given.use_host:
         target = host.fit(host.measure(given.threads, progress), given.threads, progress).device
-    held_out = subjects()
+    held_out = drawn() if given.drawn else subjects()
     with progress.stage("held-out networks", len(held_out) * (given.rounds + 1)) as stage:
         seconds = latencies(held_out, given.threads, given.rounds, stage.advance)
     measured = [subject.measured(float(s)) for subject, s in zip(held_out, seconds, strict=True)]
