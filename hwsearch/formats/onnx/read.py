@@ -69,6 +69,10 @@ class Door:
     converted: BytePictures
 
 
+DYNAMIC = "dynamic quantization: ranges are found anew for every picture; give the network that the file was made from"
+"""Why a network of such a file is not searched."""
+
+
 def read(path: Path) -> Inspected:
     """Read an ONNX file.
 
@@ -200,6 +204,9 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
     facts = {prop.key: prop.value for prop in model.metadata_props}
     ours = "hwsearch_version" in facts
     remarks = [facts["notes"]] if ours and "notes" in facts else []
+    dynamic = next((node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear"), None)
+    if dynamic is not None and graph.uncounted:  # what is said of its scales only follows from it
+        graph = replace(graph, uncounted=(f"{dynamic.op_type} {dynamic.name}: {DYNAMIC}",))
     if door.converted.remark:
         remarks.append(door.converted.remark)
     if len(model.graph.output) > 1:
