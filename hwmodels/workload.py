@@ -64,7 +64,8 @@ class Map:
 @dataclass(frozen=True)
 class Reduce:
     """``over`` values become one statistic. ``keeps``: every value is then written again, changed by the statistic
-    (normalization), else only the statistic is written. ``function``: what is done to each value on the way. ``kernel``: the
+    (normalization), and ``function`` is what is done to it on the way. Else only the statistic is written, and ``function`` is
+    how it comes about: by adding, by adding products of values with themselves ("mul": a variance), by comparing. ``kernel``: the
     window where it is one of pixels, ``stride`` apart; None: everything at once."""
 
     over: int
@@ -84,11 +85,13 @@ class Move:
     """Values move and nothing is computed, but for the weights of an interpolation.
 
     ``shape`` and ``axes`` of a transpose: what is read, and which of its axes each axis of the result is; empty: not told.
+    ``taps`` of an interpolation: of how many rows and columns each pixel is a weighted sum; empty: pixels are copied.
     """
 
     how: Movement = "copy"
     shape: tuple[int, ...] = ()
     axes: tuple[int, ...] = ()
+    taps: tuple[int, ...] = ()
 
 
 Work = Contract | Map | Reduce | Move

@@ -19,18 +19,19 @@ requantizations and three calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.mcu_steps import forms, lies_last
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.device.sections.mcu import Mcu
 from hwmodels.pricing.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import Layer, Map, Move, Reduce, Workload
+from hwmodels.workload import Map, Workload
 
 COPY_BYTES_PER_CYCLE = 2.0
 """Of a copy within RAM where the file states no bandwidth: a word is loaded and stored in two cycles."""
@@ -43,12 +44,12 @@ class McuConstants(NamedTuple):
     MACs relative to a convolution's, ``lanes`` of the inner loop and ``depthwise_lanes``, ``requant_s`` per output element and
     ``depthwise_output_s`` of depthwise layers.
 
-    ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``element_s``:
-    ``float64[L]``, per output element of what is no convolution, below 0 where the file has no such number. ``product_s``:
-    ``float64[L]``, of a product of two tensors beside its MACs, below 0 likewise. Then: whether patches
-    are gathered, and those of depthwise layers; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of
-    weights that the cache before the flash holds, and output pixels for which weights beyond it are read once; whether slopes are
-    composed (see ``memory``).
+    ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``own_s``:
+    ``float64[L, 2, 2]``, all of a layer that is no convolution, where its input and its output are wide or not; below 0 where the
+    file has no such numbers. ``own_macs``: ``bool[L]``, whether MACs are part of that. Then: whether patches are gathered, and
+    those of depthwise layers; seconds per byte and per row of a patch, per copied byte, per layer, and per layer of ``own_s``;
+    bytes of weights that the cache before the flash holds, and output pixels for which weights beyond it are read once; whether
+    slopes are composed (see ``memory``).
     """
 
     pointwise: np.ndarray
@@ -59,14 +60,15 @@ class McuConstants(NamedTuple):
     requant_s: np.ndarray
     depthwise_output_s: np.ndarray
     unpack_s: np.ndarray
-    element_s: np.ndarray
-    product_s: np.ndarray
+    own_s: np.ndarray
+    own_macs: np.ndarray
     gathers: bool
     gathers_depthwise: bool
     patch_s: float
     row_s: float
     copy_s: float
     layer_s: float
+    call_s: float
     cache_bytes: float
     pixels_per_pass: float
     composes: bool
@@ -84,7 +86,8 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
     onchip = device.memory.onchip
     stated = onchip.bytes_per_s if onchip is not None else None
     unpacking: dict[str, float] = {bits: cycles.value for bits, cycles in mcu.cycles_per_unpacked_weight.items()}
-    elements: dict[str, float] = {op: cycles.value for op, cycles in mcu.cycles_per_element.items()}
+    own = _own(mcu, workload)
+    call = mcu.cycles_per_call or mcu.cycles_per_layer
     return McuConstants(
         pointwise=np.array([cycles.pointwise.value / cycles.conv.value for cycles in macs]),
         depthwise=np.array([cycles.depthwise.value / cycles.conv.value for cycles in macs]),
@@ -94,14 +97,15 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
         requant_s=np.array([cycles.value / clock for cycles in requants]),
         depthwise_output_s=np.array([cycles.value / clock for cycles in depthwise_outputs]),
         unpack_s=np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
-        element_s=np.array([_element_cycles(layer, elements) / clock for layer in workload.layers]),
-        product_s=np.array([_product_cycles(workload, layer, elements) / clock for layer in workload.layers]),
+        own_s=own[0] / clock,
+        own_macs=own[1],
         gathers=mcu.cycles_per_im2col_byte.value > 0,
         gathers_depthwise=mcu.gathers_depthwise,
         patch_s=mcu.cycles_per_im2col_byte.value / clock,
         row_s=mcu.cycles_per_im2col_row.value / clock,
         copy_s=1.0 / stated.value if stated is not None else 1.0 / (COPY_BYTES_PER_CYCLE * clock),
         layer_s=mcu.cycles_per_layer.value / clock + device.overhead.layer_s.value,
+        call_s=call.value / clock + device.overhead.layer_s.value,
         cache_bytes=mcu.weight_cache_bytes.value,
         pixels_per_pass=mcu.pixels_per_pass.value,
         composes=device.arena.composes_slopes,
@@ -112,29 +116,26 @@ UNKNOWN = -1.0
 """In place of cycles that a file does not state."""
 
 
-def _element_cycles(layer: Layer, stated: Mapping[str, float]) -> float:
-    """What the file says of an output element of a layer that is no sum of products."""
-    match layer.work:
-        case Map(function=("add" | "mul") as function):
-            return stated.get(function, UNKNOWN)
-        case Map():
-            return stated.get("unary", UNKNOWN)
-        case Reduce(keeps=True, function=function):
-            return stated.get("softmax" if function == "function" else "normalize", stated.get("pool", UNKNOWN))
-        case Reduce():
-            return stated.get("pool", UNKNOWN)
-        case Move(how=how):
-            return stated.get(how, UNKNOWN)
-    return UNKNOWN
-
-
-def _product_cycles(workload: Workload, layer: Layer, stated: Mapping[str, float]) -> float:
-    """What the file says of a product of two tensors, its MACs aside."""
-    if not layer.of_tensors or "product" not in stated:
-        return UNKNOWN
-    first, second = (workload.tensors[i].elements for i in (layer.inputs[0], layer.inputs[-1]))
-    operands = first * stated.get("product_first", 0.0) + second * stated.get("product_second", 0.0)
-    return operands + workload.tensors[layer.output].elements * stated["product"]
+def _own(mcu: Mcu, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of every layer that is no convolution, ``float64[L, 2, 2]`` by whether its input and its output are wide,
+    ``UNKNOWN`` where the file does not state them; and whether its MACs are part of them, ``bool[L]``."""
+    narrow: dict[str, float] = {key: cycles.value for key, cycles in mcu.cycles_per_element.items()}
+    wide = narrow | {key: cycles.value for key, cycles in (mcu.wide.cycles_per_element if mcu.wide else {}).items()}
+    cycles = np.full((len(workload.layers), 2, 2), UNKNOWN)
+    macs = np.zeros(len(workload.layers), np.bool_)
+    last = lies_last(workload)
+    for row, layer in enumerate(workload.layers):
+        looked_up = isinstance(layer.work, Map) and layer.work.arity == 1
+        for ends in np.ndindex(2, 2):
+            reads, writes = bool(ends[0]), bool(ends[1])
+            # A function of 8-bit codes is a table, however wide the codes in it are.
+            stated = wide if reads or (writes and not looked_up) else narrow
+            for counts in forms(workload, layer, mcu.lanes.value, (reads, writes), last):
+                if counts.keys() <= stated.keys():
+                    cycles[row, ends[0], ends[1]] = sum(stated[key] * count for key, count in counts.items())
+                    macs[row] = "product_mac" in counts
+                    break
+    return cycles, macs
 
 
 @compiled(inline="always")
@@ -167,27 +168,26 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
     layers, weights, widths = choices.weight_bytes.shape
     for layer in range(layers):
         op, taps = columns.op[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
-        pixels, element_s = columns.out_h[layer] * columns.out_w[layer], device.element_s[layer]
+        pixels = columns.out_h[layer] * columns.out_w[layer]
         gathered = taps > 1 and (op == CONV or (op == DEPTHWISE and device.gathers_depthwise))
         patches = pixels * taps * columns.cin[layer] if gathered else 0
         rows = pixels * columns.kernel_h[layer] if patches else 0
         passes = np.ceil(pixels / device.pixels_per_pass) if op == CONV else 1.0
         unpacked = columns.macs[layer] / pixels if op <= LINEAR else 0.0
-        requants, calls, copies = 0, 1, 1
-        if op <= LINEAR or (element_s < 0 and op == POOL):
-            requants = columns.written[layer]
-        elif element_s < 0 and op == ELEMENTWISE:
-            requants = columns.read[layer] + columns.written[layer]
-        product_s = device.product_s[layer]
-        if product_s >= 0:
-            requants = 0
+        calls, copies = 1, 1
+        rounded = 0
+        if op <= LINEAR or op == POOL:
+            rounded = columns.written[layer]
+        elif op == ELEMENTWISE:
+            rounded = columns.read[layer] + columns.written[layer]
         if device.composes and op <= LINEAR and columns.activation[layer] == LOOKUP:
-            requants, calls, copies = 3 * requants, 3, 2
-        overhead = calls * device.layer_s
+            rounded, calls, copies = 3 * rounded, 3, 2
         output_s = device.depthwise_output_s if op == DEPTHWISE else device.requant_s
         for w in range(weights):
             for a in range(widths):
-                arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a] + max(product_s, 0.0)
+                arithmetic = 0.0
+                if not device.own_macs[layer]:
+                    arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a]
                 arithmetic += unpacked * device.unpack_s[w]
                 arithmetic += patches * choices.tensor_bytes[a] * device.patch_s + rows * device.row_s
                 stored = choices.weight_bytes[layer, w, a]
@@ -195,19 +195,25 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                 fetched = stored * (passes if again else 1.0)
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
-                    compute = copies * arithmetic + requants * output_s[max(choices.wide[w, a], choices.wide[w, b])]
+                    own_s = device.own_s[layer, choices.wide[w, a], choices.wide[w, b]]
                     weight, activation, _ = transfer(
                         0.0,
                         choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
                         fetched,
                         ports,
                     )
-                    if element_s >= 0 and op in (ELEMENTWISE, POOL):
-                        compute += columns.written[layer] * element_s
-                    elif element_s >= 0 and op > LINEAR:
-                        activation += columns.written[layer] * element_s
-                    elif op in (MOVE, POOL):
-                        activation += (columns.read[layer] * read + columns.written[layer] * written) * device.copy_s
+                    compute = copies * arithmetic
+                    overhead = calls * device.layer_s
+                    if own_s >= 0:
+                        overhead = device.call_s
+                        if op == MOVE:
+                            activation += own_s
+                        else:
+                            compute += own_s
+                    else:
+                        compute += rounded * output_s[max(choices.wide[w, a], choices.wide[w, b])]
+                        if op in (MOVE, POOL):
+                            activation += (columns.read[layer] * read + columns.written[layer] * written) * device.copy_s
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = weight
                     terms.activation_s[layer, w, a, b] = activation

@@ -112,7 +112,10 @@ BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
 PackedKey = Literal["1", "2", "3", "4", "5", "6", "7"]
 ElementKey = Literal[
     "add", "mul", "unary", "pool", "softmax", "normalize", "concat", "slice", "repeat", "shuffle", "resize", "transpose", "view",
-    "copy", "pad", "gather", "product", "product_first", "product_second",
+    "copy", "pad", "gather", "product", "product_first", "product_second", "product_mac", "add_repeated", "real", "bend", "mean",
+    "mean_value", "deviation", "deviation_value", "window", "window_value", "average", "average_value", "softmax_row",
+    "normalize_row", "interpolate", "interpolate_row", "interpolate_value", "interpolate_column", "run", "table_run",
+    "scatter", "shuffle_run",
 ]  # fmt: skip
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST)]
 Flag = Annotated[bool, Strict()]

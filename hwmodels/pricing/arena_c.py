@@ -3,7 +3,8 @@
 Feature maps lie in the arena from the step that writes them to the last one that reads them. While a convolution runs it has its
 weights there, unpacked to bytes, where they are stored in fewer than 8 bits, and a few gathered patches; depthwise and grouped
 kernels gather nothing. A product of two tensors of 8 bits has the second one of a batch there, turned, with a sum for each of its
-columns; a softmax of 16 bits has a row. Operands that are brought into another order or repeated before a step are not counted: a
+columns; one of 16 bits has it and a row of the first; a softmax of 16 bits has a row; an interpolation has rows of the output in
+single precision. Operands that are brought into another order or repeated before a step are not counted: a
 workload does not tell. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
 whole call. There are no tables: constants are in flash.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from hwmodels.pricing.arena import Arena, When
 from hwmodels.pricing.arena_build import Builder
 from hwmodels.pricing.placement import NONE
-from hwmodels.workload import Contract, Reduce, Workload
+from hwmodels.workload import Contract, Move, Reduce, Workload
 
 ALIGNMENT = 8
 PIXELS = 4
@@ -23,6 +24,7 @@ PIXELS = 4
 WHOLE_BITS = 8
 SUM_BYTES = 4
 WIDE_BYTES = 2
+REAL_BYTES = 4
 
 
 def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int, ...]) -> Arena:
@@ -49,9 +51,15 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
             buffers.append((row, f"{layer.name} scratch", row, When(columns[layer.inputs[0]], columns[layer.output], size)))
         elif layer.of_tensors and isinstance(layer.work, Contract):
             count, narrow = workload.tensors[layer.output].channels, width == 1
-            size = (SUM_BYTES * count + (PIXELS + count) * layer.work.depth) * narrow[:, None] * narrow[None, :]
+            both = narrow[:, None] & narrow[None, :]
+            of_bytes = SUM_BYTES * count + (PIXELS + count) * layer.work.depth
+            size = np.where(both, of_bytes, WIDE_BYTES * (1 + count) * layer.work.depth)
             groups = [columns[read] for read in layer.inputs]
             buffers.append((row, f"{layer.name} scratch", row, When(groups[0], groups[-1], size)))
+        elif isinstance(layer.work, Move) and layer.work.taps:
+            target = workload.tensors[layer.output]
+            reals = layer.work.taps[0] * target.width * target.channels
+            buffers.append((row, f"{layer.name} scratch", row, When(NONE, NONE, np.full((choices, choices), REAL_BYTES * reals))))
     for row, tensor in enumerate(workload.tensors):
         if tensor.producer < 0 or row == workload.layers[-1].output:
             build.table(scaled(row, tensor.elements))

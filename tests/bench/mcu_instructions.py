@@ -1,6 +1,6 @@
 """Instructions of the exported C kernels on emulated Cortex-M4, M7 and M55, as constants of the microcontroller model.
 
-    python tests/bench/mcu_instructions.py [--write]
+    python tests/bench/mcu_instructions.py [--write | --steps]
 
 Single layers of many shapes run under QEMU; instructions are exact and the same in every run. The constants of the model are the
 non-negative least-squares fit of
@@ -12,11 +12,12 @@ with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), an
 at a time and set up the window of each output, weights that are unpacked (``u_b``, b < 8 bits) once a layer (the difference
 between two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels of their own, so ``a`` and
 ``r`` of their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left of them (borders, odd
-channels) is printed and written. Moves and additions are instructions
-per element of the output.
+channels) is printed and written. Steps that are no convolution have instructions per element, value, row or stretch of codes, and
+per call (``oracle.c_steps``).
 
 Then whole networks that the fit has not seen run with several plans (``oracle.instructions``); what the shipped device files
-predict for them is printed beside the counts. ``--write`` replaces ``hwmodels/devices/mcu_instructions.json``.
+predict for them is printed beside the counts. So it is for steps of other sizes than those fitted; ``--steps`` does nothing else.
+``--write`` replaces ``hwmodels/devices/mcu_instructions.json``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from torch import nn
 
 sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
+from oracle import c_steps
 from oracle import instructions as networks
 from random_networks import quantize
 
@@ -118,97 +120,13 @@ def layers() -> list[Layer]:
     ]
 
 
-def counted(
-    module: nn.Module, channels: int, side: int, board: emulator.Board, bits: int = 8, tensor_bits: int = 8
-) -> list[tuple[str, int, int]]:
-    """Every step of a module with random weights: operation, elements of its output, instructions."""
+def counted(module: nn.Module, channels: int, side: int, board: emulator.Board, bits: int, tensor_bits: int) -> int:
+    """Instructions of a module with random weights."""
     torch.manual_seed(0)
     q = quantize(trace(module, channels, "one"), bits, tensor_bits)
     with tempfile.TemporaryDirectory() as folder:
         network = qemu.CompiledNetwork(q, board, Path(folder), (side, side))
-        counts = network.run(np.random.default_rng(0).integers(0, 256, (1, channels, side, side)))[1][0]
-    elements = network.program.lowering.elements
-    return [(x.node.op.word, elements(x.node.name), int(n)) for x, n in zip(network.program.steps, counts, strict=True)]
-
-
-class Elementwise(nn.Module):
-    """One step each: convolution, addition, repetition, concatenation, slice, pixel shuffle, enlargement, table."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.shuffle = nn.Conv2d(4, 4, 1), nn.PixelShuffle(2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.cat([x + self.layer(x), torch.repeat_interleave(x, 2, dim=1)], dim=1)
-        z = nn.functional.interpolate(self.shuffle(y[:, :8]), scale_factor=2, mode="nearest")
-        return torch.sigmoid(z)
-
-
-class Tokens(nn.Module):
-    """One step each: normalization, softmax, product with a constant, a transpose with rows that stay together and one without,
-    padding, a roll."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.norm = nn.Conv2d(4, 64, 1), nn.LayerNorm(64)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        tokens = self.norm(self.layer(x).permute(0, 2, 3, 1))
-        padded = nn.functional.pad(torch.roll(tokens * 0.5, (1, 1), (1, 2)), (0, 0, 1, 1))
-        return torch.softmax(padded.permute(0, 2, 1, 3), dim=-1).permute(0, 3, 1, 2)
-
-
-class Product(nn.Module):
-    """The product of two matrices, of ``rows`` and ``columns`` vectors."""
-
-    def __init__(self, rows: int, columns: int, turned: bool) -> None:
-        super().__init__()
-        self.first, self.second, self.turned = nn.Conv2d(4, rows, 1), nn.Conv2d(4, columns, 1), turned
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first, second = self.first(x).flatten(2), self.second(x).flatten(2)
-        if self.turned:
-            return first @ second.transpose(-1, -2)
-        return first @ second.reshape(1, second.shape[2], -1)
-
-
-PRODUCTS = [
-    *((64, 4, 64, True), (64, 8, 10, False), (64, 4, 64, False), (16, 4, 16, True), (16, 8, 16, True)),
-    *((32, 8, 32, True), (32, 4, 8, True), (8, 8, 48, False), (48, 4, 24, False)),
-]
-"""Rows, side of the picture whose pixels are what is summed over, columns, and whether the second matrix is turned."""
-
-
-def products(board: emulator.Board) -> tuple[dict[str, float], float]:
-    """Instructions per element of a product of two tensors and of its operands, and the largest relative error."""
-    rows, found = [], []
-    for count, side, columns, turned in PRODUCTS:
-        steps = counted(Product(count, columns, turned).eval(), 4, side, board)
-        depth = side * side
-        rows.append([count * depth * columns, count * columns, count * depth, depth * columns, 1])
-        found.append(next(n for op, _, n in steps if op == "matmul"))
-    table, counts = np.array(rows, float), np.array(found, float)
-    constants, _ = nnls(table / counts[:, None], np.ones(len(counts)))
-    _, *each, _ = constants
-    largest = float(np.abs(table @ constants / counts - 1).max())
-    return dict(zip(("product", "product_first", "product_second"), map(float, each), strict=True)), largest
-
-
-MOVES = {
-    "pixel_shuffle": "shuffle", "permute": "transpose", "reshape": "view", "roll": "copy", "layer_norm": "normalize",
-}  # fmt: skip
-"""Operator -> the kind of work that device files know, where they differ."""
-
-
-def elementwise(board: emulator.Board) -> dict[str, float]:
-    """Instructions per element of the output of what is no convolution, from the difference of two sizes."""
-    found: dict[str, float] = {}
-    for module in (Elementwise(), Tokens()):
-        small, large = (counted(module.eval(), 4, side, board) for side in SIDES)
-        for (op, few, fewer), (_, many, more) in zip(small, large, strict=True):
-            if op != "conv":  # of several transposes the dearest
-                found[MOVES.get(op, op)] = max(found.get(MOVES.get(op, op), 0.0), (more - fewer) / (many - few))
-    return found
+        return int(network.run(np.random.default_rng(0).integers(0, 256, (1, channels, side, side)))[1].sum())
 
 
 def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,18 +153,19 @@ def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarra
 def measure(board: emulator.Board) -> dict[str, Any]:
     """All constants of one core, with what they were fitted to, and the instructions of whole networks."""
     measured = layers()
-    found = np.array(
-        [sum(n for _, _, n in counted(x.module(), x.inputs, x.side, board, x.bits, x.tensor_bits)) for x in measured], float
-    )
+    found = np.array([counted(x.module(), x.inputs, x.side, board, x.bits, x.tensor_bits) for x in measured], float)
     constants, errors = fit(measured, found, LANES[board.core])
-    multiplied, apart = products(board)
+    steps = c_steps.fitted()
+    call, elements, apart = c_steps.fit(steps, np.array([x.counted(board) for x in steps], float), LANES[board.core])
     promised = next(i for i, x in enumerate(measured) if (x.inputs, x.outputs, x.kernel, x.side) == (16, 16, 3, 24))
     return {
         "core": board.core,
         "lanes": LANES[board.core],
         "per_unit": dict(zip(TERMS, constants.round(4).tolist(), strict=True)),
-        "per_element": {key: round(value, 3) for key, value in {**elementwise(board), **multiplied}.items()},
-        "products_largest_error": round(apart, 3),
+        "per_call": round(call, 1),
+        "per_element": {key: round(value, 3) for key, value in elements[8].items()},
+        "wide_per_element": {key: round(value, 3) for key, value in elements[16].items()},
+        "steps_relative_error": {"mean": round(float(np.abs(apart).mean()), 3), "largest": round(float(np.abs(apart).max()), 3)},
         "relative_error": {"mean": round(float(np.abs(errors).mean()), 3), "largest": round(float(np.abs(errors).max()), 3)},
         "per_mac_3x3_16_to_16": round(float(found[promised]) / measured[promised].macs, 3),
         "networks": [networks.count(case, board) for case in networks.cases()],
@@ -270,14 +189,32 @@ def show_networks(core: str, found: list[int]) -> None:
     print(f"{number(target, 'mcu.cycles_per_instruction')} cycles an instruction", flush=True)
 
 
+def show_steps(board: emulator.Board) -> None:
+    """Prices of single steps by the shipped device file, beside the counts; nothing was fitted to them."""
+    target = catalogue.load(networks.DEVICES[board.core])
+    ratios = []
+    print(f"{board.core}: steps of the exported C, {target.name}: priced and counted instructions, priced / counted")
+    for step in c_steps.CHECKED:
+        priced, count = step.predicted(target), step.counted(board)
+        ratios.append(priced / count)
+        print(f"    {step.label}, {step.bits} bits: {priced:.0f} {count} {priced / count:.2f}", flush=True)
+    print(f"    lowest {min(ratios):.2f}, median {np.median(ratios):.2f}, highest {max(ratios):.2f}", flush=True)
+
+
 def main() -> None:
     emulator.check_tools()
+    if "--steps" in sys.argv[1:]:
+        for board in emulator.BOARDS.values():
+            show_steps(board)
+        return
     cores = []
     for board in emulator.BOARDS.values():
         cores.append(measure(board))
         print(f"{board.core}: {cores[-1]['per_unit']}")
-        print("   ", {key: cores[-1][key] for key in ("per_element", "relative_error", "per_mac_3x3_16_to_16")}, flush=True)
+        shown = ("per_call", "per_element", "wide_per_element", "steps_relative_error", "relative_error", "per_mac_3x3_16_to_16")
+        print("   ", {key: cores[-1][key] for key in shown}, flush=True)
         show_networks(board.core, cores[-1]["networks"])
+        show_steps(board)
     if "--write" in sys.argv[1:]:
         made_with = f"arm-none-eabi-gcc {emulator.compiler_version()}, {emulator.OPTIMIZATION}, {emulator.emulator_version()}"
         write_json(networks.TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with, "cores": cores})

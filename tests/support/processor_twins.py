@@ -27,6 +27,47 @@ def _read_elements(workload: Workload, layer: Layer) -> int:
     return sum(workload.tensors[i].elements for i in layer.inputs)
 
 
+def own_twin(target: Device, workload: Workload, layer: Layer, bits: tuple[int, int, int]) -> float | None:
+    """Cycles of a layer that is no convolution, where the file has them: what is done to elements, and to values, rows and
+    stretches of codes beside them."""
+    mcu, out = target.mcu, workload.tensors[layer.output]
+    assert mcu is not None
+    source, n = workload.tensors[layer.inputs[0]], out.elements
+    read = [workload.tensors[i] for i in layer.inputs]
+    found: list[dict[str, float]] = []
+    match layer.label:
+        case "add":
+            if any(t.elements != n for t in read):
+                found.append({"add_repeated": n})
+            found.append({"add": n})
+        case "mul":
+            found.append({"mul": n})
+        case "unary":
+            bend = layer.work.function  # type: ignore[union-attr]
+            if bend == "slopes":
+                found.append({"real": n})
+            elif bits[1] > 8 and bend in ("clamp", "slope"):
+                found.append({"bend": n})
+            found.append({"unary": n})
+        case "pool":
+            found += [{"mean": n, "mean_value": source.elements}, {"pool": n}]
+        case "concat":
+            found += [{"concat": n, "run": sum(t.height * t.width for t in read)}, {"concat": n}]
+        case "slice" | "resize":
+            found += [{layer.label: n, "run": out.height * out.width}, {layer.label: n}]
+        case "repeat":
+            found.append({"repeat": n})
+        case "pixel_shuffle":
+            found += [{"shuffle": n, "shuffle_run": out.height * out.width}, {"shuffle": n}]
+    for parts in found:
+        cycles = {key: mcu.cycles_per_element.get(key) for key in parts}
+        if mcu.wide is not None and (bits[1] > 8 or (bits[2] > 8 and layer.label != "unary")):
+            cycles |= {key: mcu.wide.cycles_per_element[key] for key in parts if key in mcu.wide.cycles_per_element}
+        if None not in cycles.values():
+            return sum(cycles[key].value * times for key, times in parts.items())  # type: ignore[union-attr]
+    return None
+
+
 def mcu_twin(
     target: Device,
     workload: Workload,
@@ -51,7 +92,7 @@ def mcu_twin(
         requant, window = mcu.wide.cycles_per_output_requant.value, mcu.wide.cycles_per_depthwise_output
     patch_cycles = mcu.cycles_per_im2col_byte.value
     unpacking = mcu.cycles_per_unpacked_weight.get(str(bits[0]))
-    own = mcu.cycles_per_element.get({"pixel_shuffle": "shuffle"}.get(layer.label, layer.label))
+    own = own_twin(target, workload, layer, bits)
     source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     pixels, taps, cin = out.height * out.width, layer.kernel[0] * layer.kernel[1], source.channels / layer.groups
     depthwise = _is_depthwise(workload, layer)
@@ -74,10 +115,10 @@ def mcu_twin(
         patches = pixels * taps * source.channels * read_bytes * patch_cycles
         patches += pixels * layer.kernel[0] * mcu.cycles_per_im2col_row.value
     unpacked = layer.weight_count * unpacking.value if unpacking else 0.0
-    elements = out.elements * own.value / clock if own else 0.0
-    if layer.label in ("conv", "depthwise", "linear") or (layer.label == "pool" and not own):
+    elements = (own or 0.0) / clock
+    if layer.label in ("conv", "depthwise", "linear") or (layer.label == "pool" and own is None):
         requants = out.elements
-    elif layer.label in ("add", "mul", "unary") and not own:
+    elif layer.label in ("add", "mul", "unary") and own is None:
         requants = read + out.elements
     calls = 1
     if composed_twin(target, layer):
@@ -87,15 +128,18 @@ def mcu_twin(
     compute += (requants * requant + patches + unpacked) / clock
     if layer.label in ("add", "mul", "unary", "pool"):
         compute += elements
-    overhead = calls * (mcu.cycles_per_layer.value / clock + target.overhead.layer_s.value)
+    called = mcu.cycles_per_call if own is not None and mcu.cycles_per_call else mcu.cycles_per_layer
+    overhead = calls * (called.value / clock + target.overhead.layer_s.value)
     speeds = {
         name: memory.bytes_per_s.value
         for name in ("onchip", "dram", "flash")
         if (memory := getattr(target.memory, name)) is not None and memory.bytes_per_s is not None
     }
     activation = outside_s
-    if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize") or (layer.label == "pool" and not own):
-        activation += elements if own else (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
+    if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize"):
+        activation += elements
+    if own is None and layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
+        activation += (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
     home = next(name for name in ("flash", "dram", "onchip") if name in speeds)
     reread = dense and not unpacked and weight_bytes > mcu.weight_cache_bytes.value
     again = ceil(pixels / mcu.pixels_per_pass.value) if reread else 1

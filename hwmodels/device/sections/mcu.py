@@ -25,6 +25,7 @@ class WideKernels(Table):
     cycles_per_mac: CyclesPerMac
     cycles_per_output_requant: NonNegative
     cycles_per_depthwise_output: NonNegative | None = None
+    cycles_per_element: dict[ElementKey, NonNegative] = Field(default_factory=dict)
 
 
 class Mcu(Section):
@@ -37,9 +38,21 @@ class Mcu(Section):
     ``gathers_depthwise`` where they gather patches as well. ``cycles_per_unpacked_weight``: by stored width, where a layer's
     weights are unpacked once before it runs (where the inner loop unpacks them, the factor is in ``unpack``).
     ``cycles_per_element``: of the output of what is no convolution; by default additions requantize each operand and the sum, and
-    moves copy bytes. A product of two tensors has a price for each of its elements, ``product``, and for those of its operands,
-    which it sums up (``product_first``) and brings into rows (``product_second``). ``wide``: kernels of their own for
-    activations above 8 bits.
+    moves copy bytes. Some operations have several prices, so that sizes of every kind are priced right:
+
+    - additions in which an operand is repeated or constant (``add_repeated``); sums with a slope, slopes of channels, comparisons
+      and quotients of two tensors, on real values (``real``); functions of 16-bit codes that are a bound or a slope (``bend``);
+    - a product of two tensors: each of its elements (``product``) and MACs (``product_mac``, by default those of a linear layer),
+      and each element of its operands, which it sums up (``product_first``) and brings into rows (``product_second``);
+    - means, deviations, largest values and means of windows: each result (``mean``, ``deviation``, ``window``, ``average``), and
+      each value that goes into one (``..._value``); ``softmax_row`` and ``normalize_row``: each row, beside its elements;
+    - interpolations: each element (``interpolate``) and row that it is weighed from (``interpolate_row``); each value of an input
+      row (``interpolate_value``) and column that it is weighed from (``interpolate_column``);
+    - moves: each stretch of codes that lie together beside the codes in it, ``run`` where a loop finds it, ``table_run`` where a
+      table tells where it goes, and ``shuffle_run`` between channels and pixels; codes of which none lie together (``scatter``).
+
+    ``wide``: kernels of their own for activations above 8 bits; what they do not state is that of the others.
+    ``cycles_per_call``: of a layer that has cycles per element, by default ``cycles_per_layer``.
 
     ``weight_cache_bytes``: weights of one layer that stay in the cache between flash and core; beyond it they are read once for
     ``pixels_per_pass`` output pixels (CMSIS-NN and CMix-NN hold two in registers, closed libraries more; with four, one bandwidth
@@ -59,6 +72,7 @@ class Mcu(Section):
     cycles_per_depthwise_output: NonNegative | None = None
     gathers_depthwise: Flag = False
     cycles_per_layer: NonNegative
+    cycles_per_call: NonNegative | None = None
     cycles_per_unpacked_weight: dict[PackedKey, NonNegative] = Field(default_factory=dict)
     cycles_per_element: dict[ElementKey, NonNegative] = Field(default_factory=dict)
     lanes: Positive = Quantity(value=1.0)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError, closest
 from hwsearch.formats.c import calls, write
+from hwsearch.formats.c.calls import norms
 from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firmware, emulator_version, execute
 from hwsearch.formats.running.reach import coarsest_step, enlargement, receptive_radius
 from hwsearch.formats.running.runtime import Tolerance
@@ -21,7 +22,6 @@ from hwsearch.formats.running.windows import windows
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.scale import at_least, between, enlarged
 from searchspaces.ops.moves.resize import Resize
-from searchspaces.ops.reductions.norm import UnitNorm
 
 INNER, LEAST_SIDE = 32, 48
 """Sides of windows in input pixels: without their halo, and at least."""
@@ -31,14 +31,15 @@ BEYOND_ONE_CODE = 1e-3
 """Share of output codes that may differ by more than 1 where weights of an interpolation, or lengths of vectors, are rounded in
 another order than the engine's. Measured on built-in networks with random weights: 0 behind interpolations."""
 BEYOND_ONE_BEHIND_LENGTHS = 0.02
-"""The same behind unit norms, in networks of attention, which spread a code that tips."""
+"""The same behind normalizations whose sums are rounded in another order, in networks of attention, which spread a code that
+tips."""
 
 
 def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     """How far the codes of the exported C may lie from the engine's: not at all, but where both compute in single precision and
     add in orders of their own."""
     ops = [node.op for node in qgraph.graph.nodes]
-    if any(isinstance(op, UnitNorm) for op in ops):
+    if any(isinstance(op, norms.SUMMED_OTHERWISE) for op in ops):
         return Tolerance(1.0, BEYOND_ONE_BEHIND_LENGTHS, "Sums of squares in single precision explain a few differences.")
     if any(isinstance(op, Resize) and not op.moves for op in ops):
         return Tolerance(1.0, BEYOND_ONE_CODE, "Interpolation in single precision explains differences of 1 only.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -60,7 +61,20 @@ class Resize(Op):
         return F.interpolate(inputs[0], scale_factor=self.factor, **how)
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Move("resize")
+        if self.mode == "nearest" and self.whole_factor is not None:
+            return Move("resize")
+        sides = zip(inputs[0][2:], output[2:], strict=True)
+        return Move("resize", taps=tuple(self._taps(side, result) for side, result in sides))
+
+    def _taps(self, side: int, result: int) -> int:
+        """Of how many of ``side`` rows or columns each of ``result`` is a weighted sum; a filter against aliasing is as much
+        wider as they get fewer."""
+        taps = 2 * REACH[self.mode]
+        if side == result or not taps:
+            return 1
+        if self.antialias and side > result:
+            taps = math.ceil(taps * side / result) + 1
+        return min(taps, side)
 
     def window(self, weights: Roles) -> Window | None:
         return (REACH[self.mode],) * 4 if self.whole_factor is not None else None

@@ -99,6 +99,7 @@ class Var(Reduction):
     """The variance; the sum of squares is divided by the count less ``correction``."""
 
     kind: ClassVar[str] = "var"
+    function: ClassVar[Function] = "mul"
 
     correction: int = 0
 
@@ -111,6 +112,7 @@ class Std(Reduction):
     """The standard deviation; the sum of squares is divided by the count less ``correction``."""
 
     kind: ClassVar[str] = "std"
+    function: ClassVar[Function] = "mul"
 
     correction: int = 0
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from attention_block import shifted
-from oracle import instructions
+from oracle import c_steps, instructions
 from random_networks import float_graph, picture, quantize
 from torch import nn
 
@@ -62,6 +62,15 @@ def convolution() -> QuantizedGraph:
     return quantize(trace(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()).eval(), 16, "one"), 8, 8)
 
 
+class Steps(nn.Module):
+    """A product of matrices, windows, extremes, differences, slopes and bounds."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.avg_pool2d(x, 3, 1, 1) - nn.functional.max_pool2d(x, 3, 1, 1)
+        bent = torch.maximum(nn.functional.leaky_relu(pooled, 0.3), torch.minimum(x - 0.7, x.flip(2)))
+        return (bent.clamp(-0.4, 0.4) @ x.transpose(2, 3)) @ x
+
+
 def codes_of_engine(q: QuantizedGraph, codes: np.ndarray) -> np.ndarray:
     x = q.formats[q.graph.input.name].decode(torch.from_numpy(codes).float())
     return integer.run_codes(replace(q, rule=write.RULE), x)[q.graph.output.name].numpy()
@@ -87,6 +96,27 @@ def test_attention_on_the_boards(board: emulator.Board, tmp_path: Path) -> None:
     assert np.array_equal(found, codes_of_engine(q, codes))
     target = catalogue.load(instructions.DEVICES[board.core])
     assert instructions.of_layers(target, to_workload(q.graph, *size)) == pytest.approx(counts.sum(), rel=0.1)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_steps_of_every_kind_on_the_boards(bits: int, board: emulator.Board, tmp_path: Path) -> None:
+    """Functions, windows and products in one network, by the instructions of each core."""
+    size = (10, 9)
+    q = quantize(trace(Steps().eval(), 3, "steps", size=size), 8, bits, size=size)
+    source = q.formats[q.graph.input.name]
+    codes = np.random.default_rng(0).integers(source.qmin, source.qmax + 1, (1, 3, *size))
+    found, _ = qemu.CompiledNetwork(q, board, tmp_path, size).run(codes)
+    assert np.array_equal(found, codes_of_engine(q, codes))
+
+
+@pytest.mark.parametrize("label", ["bicubic x3, 3 channels", "mean of 24 channels", "max of 3x3, 6 channels", "softmax of 48"])
+def test_a_step_is_priced_as_it_is_counted(label: str, board: emulator.Board) -> None:
+    """Of sizes that no constant was fitted to, within 15 %."""
+    target = catalogue.load(instructions.DEVICES[board.core])
+    steps = [step for step in c_steps.CHECKED if step.label == label]
+    assert steps
+    for step in steps:
+        assert step.predicted(target) == pytest.approx(step.counted(board), rel=0.15), step.bits
 
 
 def test_a_picture_that_every_pixel_sees_is_run_whole(board: emulator.Board) -> None:

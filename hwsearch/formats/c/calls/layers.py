@@ -31,6 +31,8 @@ MAX_PIXELS = 4
 """``HWS_MAX_PIXELS`` of the kernels: patches that are gathered at once."""
 PARTIAL = 255 * 255
 """The kernel for bytes adds products of codes, and what belongs to zero points afterwards."""
+WIDE_BYTES = 2
+"""Of the numbers that a product of 16-bit tensors multiplies: codes less their zero."""
 WIDE_MANTISSA = 15
 """Bits of a multiplier beside 16-bit tensors."""
 
@@ -148,7 +150,7 @@ def _matmul(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         a_bytes=container_bytes(a), b_bytes=container_bytes(b), out_bytes=container_bytes(y), wide=int(wide), **members,
     )  # fmt: skip
     places = [_batched(lowering, node, step, index, result[:-2]) for index in range(2)]
-    room = "0" if wide else step.scratch(4 * columns + (MAX_PIXELS + columns) * depth)
+    room = step.scratch(WIDE_BYTES * (1 + columns) * depth if wide else 4 * columns + (MAX_PIXELS + columns) * depth)
     step.calls.append(f"hws_matmul({record}, {places[0]}, {places[1]}, {{out}}, {room});")
 
 
@@ -163,4 +165,12 @@ def _batched(lowering: Lowering, node: Node, step: LoweredNode, index: int, batc
 
 LOWERS.put(Lower(_conv), Conv)
 LOWERS.put(Lower(_linear), Linear)
-LOWERS.put(Lower(_matmul), MatMul)
+
+
+def _of_16_bits(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
+    """Codes less their zero must fit 16 bits, with a sign."""
+    fits = all(fmt.qmax - fmt.zero_point < 1 << 15 and fmt.zero_point - fmt.qmin <= 1 << 15 for fmt in sources)
+    return None if fits else "a product of 16-bit codes whose zero is not in the middle"
+
+
+LOWERS.put(Lower(_matmul, _of_16_bits), MatMul)

@@ -207,6 +207,11 @@ class Lowering:
         self.copy(step, moved, f"{{in{index}}}", there, fmt, f"in{index}")
         return there
 
+    def rows(self, node: Node, step: LoweredNode, order: Order) -> tuple[str, int, int]:
+        """Address of the input in ``order``, how many rows it has, and how long they are."""
+        length = self.shapes[node.inputs[0]][order[-1]]
+        return self.input_as(node, step, 0, order), self.elements(node.inputs[0]) // length, length
+
     def around(self, name: str, axis: int) -> tuple[int, int]:
         """How many blocks along ``axis`` a tensor has in memory, and how many codes lie together at each place of that axis."""
         shape, order = self.shapes[name], self.orders[name]

@@ -18,6 +18,7 @@ from searchspaces.ops.input import Input
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice, View
 from searchspaces.ops.moves.resize import Resize
 
+REAL_BYTES = 4
 VANISHING = 1e-12
 """Weights of an interpolation that are none."""
 
@@ -99,7 +100,9 @@ def _interpolate(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         out_bytes=container_bytes(target), **rounded(target),
     )  # fmt: skip
     source = lowering.input_as(node, step, 0, LAST)
-    lowering.each_picture(node, step, source, lambda x, y: f"hws_resize({record}, {x}, {y});")
+    room = step.scratch(REAL_BYTES * members["row_taps"] * out_w * channels)
+    rows_of = f"(float *)(void *)({room})"
+    lowering.each_picture(node, step, source, lambda x, y: f"hws_resize({record}, {x}, {y}, {rows_of});")
 
 
 def _response(op: Resize, height: int, width: int, axis: int) -> np.ndarray:
@@ -114,10 +117,11 @@ def _response(op: Resize, height: int, width: int, axis: int) -> np.ndarray:
 
 
 def _taps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of ``weights [outputs, inputs]``: the first input that each output reads, and the weights from there on, ``[outputs,
-    taps]``."""
+    """Of ``weights [outputs, inputs]``: the first input that each output reads, never less than for the output before, and the
+    weights from there on, ``[outputs, taps]``."""
     used = np.abs(weights) > VANISHING
     first, behind = used.argmax(axis=1), weights.shape[1] - used[:, ::-1].argmax(axis=1)
+    first = np.minimum.accumulate(first[::-1])[::-1]
     taps = int((behind - first).max())
     first = np.minimum(first, weights.shape[1] - taps)
     return first, np.take_along_axis(weights, first[:, None] + np.arange(taps), axis=1)

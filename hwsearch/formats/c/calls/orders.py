@@ -18,11 +18,11 @@ from searchspaces.ops.input import Input
 from searchspaces.ops.moves.move import Concat, Expand, Permute, PixelShuffle, PixelUnshuffle, Reshape, View
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.moves.windows import Windows
-from searchspaces.ops.reductions.norm import LayerNorm, UnitNorm
-from searchspaces.ops.reductions.reduce import MaxPool, Reduction
+from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm, UnitNorm
+from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Reduction
 from searchspaces.ops.reductions.softmax import Softmax
 
-OF_PICTURES = (Input, Conv, PixelShuffle, PixelUnshuffle, Resize, MaxPool)
+OF_PICTURES = (Input, Conv, PixelShuffle, PixelUnshuffle, Resize, MaxPool, AvgPool)
 OF_MATRICES = (Linear, MatMul)
 TURNING = (Permute, Reshape, Expand, Windows)
 """Moves whose output has other axes than their input."""
@@ -54,9 +54,11 @@ def _order(node: Node, asked: bool, shapes: Mapping[str, Shape], known: Mapping[
         return natural(rank)
     first, read = known[node.inputs[0]], shapes[node.inputs[0]]
     match node.op:
+        case GroupNorm() | InstanceNorm():
+            return inner_axis(rank, 1)
         case Softmax(axis=axis):
             return inner_axis(rank, axis)
-        case LayerNorm(axes=(axis,)) | UnitNorm(axes=(axis,)):
+        case LayerNorm(axes=(axis,)) | RmsNorm(axes=(axis,)) | UnitNorm(axes=(axis,)):
             return inner_axis(rank, axis)
         case Reduction(keepdims=True):
             return first

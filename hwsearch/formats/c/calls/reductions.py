@@ -1,4 +1,4 @@
-"""Many values become one, and normalizations: means, deviations, largest values of windows, softmax, layer normalization."""
+"""Many values become one: means, deviations, largest values and means of windows; and softmax."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded, scale_members
-from hwsearch.formats.c.calls.places import LAST, Order, inner_axis
+from hwsearch.formats.c.calls.places import LAST, inner_axis
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.operators import reduction, softmax
 from hwsearch.quant.engine.steps import codes
-from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.reductions.norm import LayerNorm, UnitNorm
-from searchspaces.ops.reductions.reduce import MaxPool, Mean, Reduction, Std
+from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction, Std, WindowPool
 from searchspaces.ops.reductions.softmax import Softmax
 
 
@@ -62,31 +60,43 @@ def _std(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     step.calls.append(f"hws_std({record}, {address}, {{out}});")
 
 
-def _max_pool(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    op, (_, target) = node.op, lowering.sides(node)
-    assert isinstance(op, MaxPool)
-    address = lowering.input_as(node, step, 0, LAST)
+def _window(lowering: Lowering, node: Node, size: int) -> dict[str, int]:
+    """Members of ``hws_pool_layer``; ``size``: bytes of a code."""
+    op = node.op
+    assert isinstance(op, WindowPool)
     (channels, in_h, in_w), (_, out_h, out_w) = lowering.picture(node.inputs[0]), lowering.picture(node.name)
-    record = step.record(
-        "layer", "hws_pool_layer", in_h=in_h, in_w=in_w, out_h=out_h, out_w=out_w, channels=channels,
-        kernel_h=op.kernel[0], kernel_w=op.kernel[1], stride_h=op.stride[0], stride_w=op.stride[1],
-        pad_top=op.padding[0], pad_left=op.padding[1], bytes=container_bytes(target),
-    )  # fmt: skip
+    return {
+        "in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w, "channels": channels,
+        "kernel_h": op.kernel[0], "kernel_w": op.kernel[1], "stride_h": op.stride[0], "stride_w": op.stride[1],
+        "pad_top": op.padding[0], "pad_left": op.padding[1], "bytes": size,
+    }  # fmt: skip
+
+
+def _max_pool(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    _, target = lowering.sides(node)
+    address = lowering.input_as(node, step, 0, LAST)
+    record = step.record("layer", "hws_pool_layer", **_window(lowering, node, container_bytes(target)))
     lowering.each_picture(node, step, address, lambda x, y: f"hws_max_pool({record}, {x}, {y});")
     lowering.clamp(node, step)
 
 
-def _rows(lowering: Lowering, node: Node, step: LoweredNode, order: Order) -> tuple[str, int, int]:
-    """Address of the input in ``order``, how many rows it has, and how long they are."""
-    length = lowering.shapes[node.inputs[0]][order[-1]]
-    return lowering.input_as(node, step, 0, order), lowering.elements(node.inputs[0]) // length, length
+def _average_pool(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    op, ((source,), target) = node.op, lowering.sides(node)
+    assert isinstance(op, AvgPool)
+    address = lowering.input_as(node, step, 0, LAST)
+    members = {f"window.{key}": value for key, value in _window(lowering, node, container_bytes(source)).items()}
+    record = step.record(
+        "layer", "hws_average_layer", **members, count_padding=int(op.count_padding), in_scale=real(source.scale),
+        in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **rounded(target),
+    )  # fmt: skip
+    lowering.each_picture(node, step, address, lambda x, y: f"hws_average_pool({record}, {x}, {y});")
 
 
 def _softmax(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     op, ((source,), target) = node.op, lowering.sides(node)
     assert isinstance(op, Softmax)
     rank = len(lowering.shapes[node.name])
-    address, rows, length = _rows(lowering, node, step, inner_axis(rank, op.axis))
+    address, rows, length = lowering.rows(node, step, inner_axis(rank, op.axis))
     wide = not codes.narrow(source, target)
     if length > (softmax.LONGEST_16 if wide else softmax.LONGEST):
         raise FileError(f"{node.name!r}: a softmax over {length} values overflows the integers of C", "Use a smaller tile.")
@@ -114,47 +124,8 @@ def _softmax(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     step.calls.append(f"hws_softmax({record}, {address}, {{out}});")
 
 
-def _layer_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    length = lowering.shapes[node.name][_axis(node)]
-    weight, bias = (node.weights.get(role) for role in ("weight", "bias"))
-    gamma = np.ones(length, np.float32) if weight is None else weight.numpy().reshape(-1)
-    beta = np.zeros(length, np.float32) if bias is None else bias.numpy().reshape(-1)
-    members = {"gamma": step.array("gamma", "float", gamma), "beta": step.array("beta", "float", beta)}
-    _norm(lowering, node, step, "hws_layer_norm", **members)
-
-
-def _unit_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    _norm(lowering, node, step, "hws_unit_norm")
-
-
-def _axis(node: Node) -> int:
-    assert isinstance(node.op, LayerNorm | UnitNorm)
-    return node.op.axes[0]
-
-
-def _norm(lowering: Lowering, node: Node, step: LoweredNode, function: str, **members: str) -> None:
-    op, ((source,), target) = node.op, lowering.sides(node)
-    assert isinstance(op, LayerNorm | UnitNorm)
-    address, rows, length = _rows(lowering, node, step, inner_axis(len(lowering.shapes[node.name]), _axis(node)))
-    record = step.record(
-        "layer", "hws_norm_layer", rows=rows, length=length, epsilon=real(op.eps), in_scale=real(source.scale),
-        in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **rounded(target),
-        **members,
-    )  # fmt: skip
-    step.calls.append(f"{function}({record}, {address}, {{out}});")
-
-
-def _one_axis(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    op = node.op
-    assert isinstance(op, LayerNorm | UnitNorm)
-    if len(op.axes) != 1:
-        return "a normalization over several axes"
-    return None if np.float32(op.eps) > 0 else "a normalization that may divide by zero"
-
-
 LOWERS.put(Lower(_mean), Mean)
 LOWERS.put(Lower(_std), Std)
 LOWERS.put(Lower(_max_pool), MaxPool)
+LOWERS.put(Lower(_average_pool), AvgPool)
 LOWERS.put(Lower(_softmax), Softmax)
-LOWERS.put(Lower(_layer_norm, _one_axis), LayerNorm)
-LOWERS.put(Lower(_unit_norm, _one_axis), UnitNorm)

@@ -61,15 +61,26 @@ typedef struct {
 void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
              const hws_broadcast *broadcast_b, void *out, int32_t elements);
 
-/* Sums of real values, of which negative ones are multiplied by a slope, rounded once. */
+/* Functions of two real values, rounded once: their sum, times `slope` where it is negative; their difference; the smaller or the
+ * larger one; the first, times the second where it is negative. An operand of 4 bytes holds numbers of single precision. */
+enum { HWS_SUM, HWS_DIFFERENCE, HWS_SMALLER, HWS_LARGER, HWS_BENT };
 typedef struct {
-    int32_t a_zero, b_zero, a_bytes, b_bytes, out_bytes;
+    int32_t function, a_zero, b_zero, a_bytes, b_bytes, out_bytes;
     float a_scale, b_scale, slope, out_scale;
     int32_t out_zero, out_min, out_max;
-} hws_add_sloped_layer;
+} hws_real_layer;
 
-void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
-                    const hws_broadcast *broadcast_b, void *out, int32_t elements);
+void hws_real(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+              const hws_broadcast *broadcast_b, void *out, int32_t elements);
+
+/* A real value, times `slope` where it is negative, within low .. high. */
+typedef struct {
+    int32_t in_zero, in_bytes, out_bytes;
+    float in_scale, slope, low, high, out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_bend_layer;
+
+void hws_bend(const hws_bend_layer *layer, const void *in, void *out, int32_t elements);
 
 /* A function of 16-bit codes as 513 places with straight lines between them. */
 typedef struct {
@@ -89,7 +100,8 @@ typedef struct {
     int32_t multiplier, shift, out_zero, out_min, out_max;
 } hws_matmul_layer;
 
-/* scratch, aligned to 4 bytes, unless wide: 4 bytes for each column, HWS_MAX_PIXELS rows of a, and one b. */
+/* scratch, aligned to 4 bytes: 4 bytes for each column, HWS_MAX_PIXELS rows of a, and one b; if wide, one row of a and one b, of 2
+ * bytes each. */
 void hws_matmul(const hws_matmul_layer *layer, const void *a, const void *b, void *out, uint8_t *scratch);
 
 /* outer blocks of count rows of inner codes; every block becomes one row. */
@@ -114,6 +126,16 @@ typedef struct {
 } hws_pool_layer;
 
 void hws_max_pool(const hws_pool_layer *layer, const void *in, void *out);
+
+/* Means of windows, of real values in single precision, added row by row; with count_padding, zeros beyond the border count. */
+typedef struct {
+    hws_pool_layer window;
+    int32_t count_padding, in_zero, in_bytes, out_bytes;
+    float in_scale, out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_average_layer;
+
+void hws_average_pool(const hws_average_layer *layer, const void *in, void *out);
 
 /* The tables have exponentials by distance from the greatest code of a row, with 31 fractional bits, and rounded to 19; those of
  * 16-bit tensors have 513 places. */
@@ -143,6 +165,10 @@ typedef struct {
 void hws_layer_norm(const hws_norm_layer *layer, const void *in, void *out);
 /* Rows over their lengths, or over epsilon where that is more; no gamma and beta. */
 void hws_unit_norm(const hws_norm_layer *layer, const void *in, void *out);
+/* Rows over the root of their mean square; no beta. */
+void hws_rms_norm(const hws_norm_layer *layer, const void *in, void *out);
+/* A picture of `rows` pixels of `length` channels: each of `groups` groups of channels less its mean, over its deviation. */
+void hws_group_norm(const hws_norm_layer *layer, const void *in, void *out, int32_t groups);
 
 /* Interpolation: pixel (y, x) is the sum of row_taps x column_taps pixels from (rows[y], columns[x]) on, weighted. */
 typedef struct {
@@ -155,7 +181,8 @@ typedef struct {
     int32_t out_zero, out_min, out_max;
 } hws_resize_layer;
 
-void hws_resize(const hws_resize_layer *layer, const void *in, void *out);
+/* `rows` never falls. scratch, aligned to 4 bytes: row_taps rows of the output, interpolated between columns alone. */
+void hws_resize(const hws_resize_layer *layer, const void *in, void *out, float *scratch);
 
 /* What follows moves codes; bytes is the size of a code. */
 

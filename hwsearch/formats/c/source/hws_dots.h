@@ -6,6 +6,8 @@
  *   hws_dots(patch, sums, row, row_pitch, k, dots)       dots[channel][pixel] for HWS_CHANNELS rows and HWS_PIXELS patches
  *
  * Patches lie behind each other, k bytes each; the second row of weights begins row_pitch bytes after the first.
+ *
+ *   hws_wide_dots(a, b, b_pitch, k, sums)                two dot products of 16-bit numbers, for products of 16-bit tensors
  */
 #ifndef HWS_DOTS_H
 #define HWS_DOTS_H
@@ -59,6 +61,18 @@ static inline void hws_dots(const uint8_t *patch, const uint32_t *sums, const in
     dots[0][1] = (int32_t)(dot1 - sums[1]);
     dots[0][2] = (int32_t)(dot2 - sums[2]);
     dots[0][3] = (int32_t)(dot3 - sums[3]);
+}
+
+static inline void hws_wide_dots(const int16_t *a, const int16_t *b, int32_t b_pitch, int32_t k, int64_t sums[2]) {
+    int64_t dot0 = 0, dot1 = 0;
+    for (int32_t i = 0; i < k; i += 8) {
+        const mve_pred16_t some = vctp16q((uint32_t)(k - i));
+        const int16x8_t x = vldrhq_z_s16(a + i, some);
+        dot0 = vmlaldavaq_s16(dot0, x, vldrhq_z_s16(b + i, some));
+        dot1 = vmlaldavaq_s16(dot1, x, vldrhq_z_s16(b + b_pitch + i, some));
+    }
+    sums[0] = dot0;
+    sums[1] = dot1;
 }
 
 #else
@@ -135,6 +149,24 @@ static inline void hws_dots(const uint8_t *patch, const uint32_t *sums, const in
     dots[0][1] = dot01;
     dots[1][0] = dot10;
     dots[1][1] = dot11;
+}
+
+static inline void hws_wide_dots(const int16_t *a, const int16_t *b, int32_t b_pitch, int32_t k, int64_t sums[2]) {
+    int64_t dot0 = 0, dot1 = 0;
+    const int16_t *end = a + k;
+#if defined(__ARM_FEATURE_SIMD32)
+    for (const int16_t *words = a + (k & ~1); a != words; a += 2, b += 2) {
+        const int16x2_t x = (int16x2_t)hws_word(a);
+        dot0 = __smlald(x, (int16x2_t)hws_word(b), dot0);
+        dot1 = __smlald(x, (int16x2_t)hws_word(b + b_pitch), dot1);
+    }
+#endif
+    for (; a != end; a++, b++) {
+        dot0 += (int32_t)*a * b[0];
+        dot1 += (int32_t)*a * b[b_pitch];
+    }
+    sums[0] = dot0;
+    sums[1] = dot1;
 }
 
 #endif

@@ -65,19 +65,39 @@ static void multiply(const hws_matmul_layer *layer, const uint8_t *a, const uint
     }
 }
 
-/* The same where a tensor has 16 bits. */
+/* `count` codes less their zero as 16-bit numbers, `step` codes apart. */
+static inline void widen(const void *codes, int32_t at, int32_t step, int32_t count, int32_t bytes, int32_t zero, int16_t *out) {
+    for (int32_t k = 0; k < count; k++, at += step) {
+        *out++ = (int16_t)(hws_load(codes, at, bytes) - zero);
+    }
+}
+
+static void widen_vector(const void *codes, int32_t at, int32_t step, int32_t count, int32_t bytes, int32_t zero, int16_t *out) {
+    if (bytes == 1) {
+        widen(codes, at, step, count, 1, zero, out);
+    } else {
+        widen(codes, at, step, count, 2, zero, out);
+    }
+}
+
+/* The same where a tensor has 16 bits. scratch: one row of a, then the columns of b. */
 static void multiply_wide(const hws_matmul_layer *layer, const void *a, int32_t first_a, const void *b, int32_t first_b, void *out,
-                          int32_t index) {
+                          int32_t index, int16_t *scratch) {
     const hws_matmul_layer own = *layer;
+    int16_t *columns = scratch + own.depth;
+    for (int32_t column = 0; column < own.columns; column++) {
+        widen_vector(b, first_b + column * own.b_column, own.b_step, own.depth, own.b_bytes, own.b_zero, columns + column * own.depth);
+    }
     for (int32_t row = 0; row < own.rows; row++) {
-        for (int32_t column = 0; column < own.columns; column++) {
-            int32_t at_a = first_a + row * own.a_row, at_b = first_b + column * own.b_column;
-            int64_t sum = 0;
-            for (int32_t k = 0; k < own.depth; k++, at_a += own.a_step, at_b += own.b_step) {
-                sum += (int64_t)(hws_load(a, at_a, own.a_bytes) - own.a_zero) * (hws_load(b, at_b, own.b_bytes) - own.b_zero);
+        widen_vector(a, first_a + row * own.a_row, own.a_step, own.depth, own.a_bytes, own.a_zero, scratch);
+        for (int32_t column = 0; column < own.columns; column += 2) {
+            const int32_t pitch = own.columns - column < 2 ? 0 : own.depth;
+            int64_t sums[2];
+            hws_wide_dots(scratch, columns + column * own.depth, pitch, own.depth, sums);
+            for (int32_t i = 0; i < (pitch ? 2 : 1); i++) {
+                const int64_t code = hws_scale_wide(sums[i], own.multiplier, own.shift) + own.out_zero;
+                hws_store(out, index++, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
             }
-            const int64_t code = hws_scale_wide(sum, own.multiplier, own.shift) + own.out_zero;
-            hws_store(out, index++, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
         }
     }
 }
@@ -86,7 +106,7 @@ void hws_matmul(const hws_matmul_layer *layer, const void *a, const void *b, voi
     const int32_t size_a = layer->rows * layer->depth, size_b = layer->depth * layer->columns, size = layer->rows * layer->columns;
     for (int32_t batch = 0; batch < layer->batches; batch++) {
         if (layer->wide) {
-            multiply_wide(layer, a, batch * size_a, b, batch * size_b, out, batch * size);
+            multiply_wide(layer, a, batch * size_a, b, batch * size_b, out, batch * size, (int16_t *)(void *)scratch);
         } else {
             multiply(layer, (const uint8_t *)a + batch * size_a, (const uint8_t *)b + batch * size_b, out, batch * size, scratch);
         }

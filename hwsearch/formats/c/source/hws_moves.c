@@ -71,26 +71,76 @@ void hws_resize_nearest(const void *in, void *out, int32_t h, int32_t w, int32_t
     }
 }
 
-void hws_resize(const hws_resize_layer *layer, const void *in, void *out) {
-    const hws_resize_layer own = *layer;
-    int32_t index = 0;
-    for (int32_t y = 0; y < own.out_h; y++) {
-        const float *row_weights = own.row_weights + y * own.row_taps;
-        for (int32_t x = 0; x < own.out_w; x++) {
-            const float *column_weights = own.column_weights + x * own.column_taps;
-            for (int32_t c = 0; c < own.channels; c++) {
-                float sum = 0;
-                for (int32_t i = 0; i < own.row_taps; i++) {
-                    int32_t at = ((own.rows[y] + i) * own.in_w + own.columns[x]) * own.channels + c;
-                    float part = 0;
-                    for (int32_t j = 0; j < own.column_taps; j++, at += own.channels) {
-                        part += column_weights[j] * (float)(hws_load(in, at, own.in_bytes) - own.in_zero);
-                    }
-                    sum += row_weights[i] * part;
-                }
-                const float value = sum * own.in_scale;
-                hws_store(out, index++, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+/* One code less its zero, as a real number. */
+static inline float real(const void *in, int32_t at, int32_t bytes, int32_t zero) {
+    return (float)(hws_load(in, at, bytes) - zero);
+}
+
+/* Every value of a row of the output from one row of the input, which begins at code `from`: real values less their scale.
+ * `taps` is a literal where it is 2 or 4, which most interpolations have, and `bytes` always. */
+static inline void interpolate_row(const hws_resize_layer *own, const void *in, int32_t from, int32_t taps, int32_t bytes, float *row) {
+    const int32_t channels = own->channels, zero = own->in_zero;
+    const float *w = own->column_weights;
+    for (int32_t x = 0; x < own->out_w; x++, w += taps) {
+        const int32_t first = from + own->columns[x] * channels;
+        for (int32_t at = first; at < first + channels; at++) {
+            float sum = w[0] * real(in, at, bytes, zero);
+            if (taps == 2 || taps == 4) {
+                sum += w[1] * real(in, at + channels, bytes, zero);
             }
+            if (taps == 4) {
+                sum += w[2] * real(in, at + 2 * channels, bytes, zero);
+                sum += w[3] * real(in, at + 3 * channels, bytes, zero);
+            }
+            for (int32_t j = 1; taps != 2 && taps != 4 && j < taps; j++) {
+                sum += w[j] * real(in, at + j * channels, bytes, zero);
+            }
+            *row++ = sum;
+        }
+    }
+}
+
+static void interpolate_columns(const hws_resize_layer *own, const void *in, int32_t from, float *row) {
+    const int32_t taps = own->column_taps;
+    if (own->in_bytes == 2) {
+        taps == 4 ? interpolate_row(own, in, from, 4, 2, row) : interpolate_row(own, in, from, taps, 2, row);
+    } else if (taps == 4) {
+        interpolate_row(own, in, from, 4, 1, row);
+    } else if (taps == 2) {
+        interpolate_row(own, in, from, 2, 1, row);
+    } else {
+        interpolate_row(own, in, from, taps, 1, row);
+    }
+}
+
+void hws_resize(const hws_resize_layer *layer, const void *in, void *out, float *scratch) {
+    const hws_resize_layer own = *layer;
+    const int32_t width = own.out_w * own.channels, taps = own.row_taps;
+    int32_t index = 0, ready = 0;
+    for (int32_t y = 0; y < own.out_h; y++) {
+        const float *w = own.row_weights + y * taps, *part[4];
+        const int32_t first = own.rows[y];
+        for (ready = ready < first ? first : ready; ready < first + taps; ready++) {
+            interpolate_columns(&own, in, ready * own.in_w * own.channels, scratch + ready % taps * width);
+        }
+        for (int32_t k = 0; k < 4; k++) {
+            part[k] = scratch + (first + k) % taps * width;
+        }
+        for (int32_t i = 0; i < width; i++, index++) {
+            float sum = w[0] * part[0][i];
+            if (taps == 2) {
+                sum += w[1] * part[1][i];
+            } else if (taps == 4) {
+                sum += w[1] * part[1][i];
+                sum += w[2] * part[2][i];
+                sum += w[3] * part[3][i];
+            } else {
+                for (int32_t k = 1; k < taps; k++) {
+                    sum += w[k] * scratch[(first + k) % taps * width + i];
+                }
+            }
+            const float value = sum * own.in_scale;
+            hws_store(out, index, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
         }
     }
 }

@@ -3,30 +3,51 @@
 #include "hws.h"
 #include "hws_requant.h"
 
+/* The sum of `count` codes, `step` apart; less their zeros it fits 32 bits with a sign. */
+static inline uint32_t sum_of(const void *in, int32_t at, int32_t step, int32_t count, int32_t bytes) {
+    uint32_t sum = 0;
+    for (int32_t k = 0; k < count; k++, at += step) {
+        sum += (uint32_t)hws_load(in, at, bytes);
+    }
+    return sum;
+}
+
 void hws_mean(const hws_mean_layer *layer, const void *in, void *out) {
     const hws_mean_layer own = *layer;
+    const uint32_t zeros = (uint32_t)own.count * (uint32_t)own.in_zero;
     for (int32_t o = 0; o < own.outer; o++) {
         for (int32_t i = 0; i < own.inner; i++) {
-            int32_t at = o * own.count * own.inner + i, sum = 0;
-            for (int32_t k = 0; k < own.count; k++, at += own.inner) {
-                sum += hws_load(in, at, own.in_bytes) - own.in_zero;
-            }
-            const int64_t code = hws_scale_long(sum, own.multiplier, own.shift) + own.out_zero;
+            const int32_t at = o * own.count * own.inner + i;
+            const uint32_t sum = own.in_bytes == 1 ? sum_of(in, at, own.inner, own.count, 1) : sum_of(in, at, own.inner, own.count, 2);
+            const int64_t code = hws_scale_long((int32_t)(sum - zeros), own.multiplier, own.shift) + own.out_zero;
             hws_store(out, o * own.inner + i, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
         }
     }
+}
+
+/* The sum of `count` codes less their zero, `step` apart, and of their squares. */
+static inline void squares_of(const void *in, int32_t at, int32_t step, int32_t count, int32_t bytes, int32_t zero, int64_t *sum,
+                              int64_t *squares) {
+    int64_t first = 0, second = 0;
+    for (int32_t k = 0; k < count; k++, at += step) {
+        const int32_t x = hws_load(in, at, bytes) - zero;
+        first += x;
+        second += (int64_t)x * x;
+    }
+    *sum = first;
+    *squares = second;
 }
 
 void hws_std(const hws_std_layer *layer, const void *in, void *out) {
     const hws_std_layer own = *layer;
     for (int32_t o = 0; o < own.outer; o++) {
         for (int32_t i = 0; i < own.inner; i++) {
-            int64_t sum = 0, squares = 0;
-            int32_t at = o * own.count * own.inner + i;
-            for (int32_t k = 0; k < own.count; k++, at += own.inner) {
-                const int64_t x = hws_load(in, at, own.in_bytes) - own.in_zero;
-                sum += x;
-                squares += x * x;
+            const int32_t at = o * own.count * own.inner + i;
+            int64_t sum, squares;
+            if (own.in_bytes == 1) {
+                squares_of(in, at, own.inner, own.count, 1, own.in_zero, &sum, &squares);
+            } else {
+                squares_of(in, at, own.inner, own.count, 2, own.in_zero, &sum, &squares);
             }
             const double count = own.count, first = (double)squares * count, second = (double)sum * (double)sum;
             const double variance = (first - second) / (count * (count - own.correction));
@@ -37,24 +58,76 @@ void hws_std(const hws_std_layer *layer, const void *in, void *out) {
     }
 }
 
+/* The part of a window that lies inside the picture: codes from `first` on, `rows` of `columns` pixels. */
+typedef struct {
+    int32_t first, rows, columns;
+} part;
+
+static int32_t inside(int32_t start, int32_t taps, int32_t size, int32_t *first) {
+    *first = start < 0 ? 0 : start;
+    return (start + taps > size ? size : start + taps) - *first;
+}
+
+static part part_at(const hws_pool_layer *layer, int32_t y, int32_t x) {
+    int32_t row, column;
+    part seen;
+    seen.rows = inside(y * layer->stride_h - layer->pad_top, layer->kernel_h, layer->in_h, &row);
+    seen.columns = inside(x * layer->stride_w - layer->pad_left, layer->kernel_w, layer->in_w, &column);
+    seen.first = (row * layer->in_w + column) * layer->channels;
+    return seen;
+}
+
+static inline int32_t largest_of(const void *in, part seen, int32_t step, int32_t pitch, int32_t bytes) {
+    int32_t largest = 0;
+    for (int32_t row = 0; row < seen.rows; row++, seen.first += pitch) {
+        for (int32_t column = 0, at = seen.first; column < seen.columns; column++, at += step) {
+            const int32_t code = hws_load(in, at, bytes);
+            largest = code > largest ? code : largest;
+        }
+    }
+    return largest;
+}
+
 void hws_max_pool(const hws_pool_layer *layer, const void *in, void *out) {
-    const hws_pool_layer own = *layer;
+    const int32_t channels = layer->channels, pitch = layer->in_w * channels;
     int32_t index = 0;
-    for (int32_t y = 0; y < own.out_h; y++) {
-        for (int32_t x = 0; x < own.out_w; x++) {
-            for (int32_t c = 0; c < own.channels; c++) {
-                int32_t largest = 0;
-                for (int32_t dy = 0; dy < own.kernel_h; dy++) {
-                    const int32_t row = y * own.stride_h + dy - own.pad_top;
-                    for (int32_t dx = 0; row >= 0 && row < own.in_h && dx < own.kernel_w; dx++) {
-                        const int32_t column = x * own.stride_w + dx - own.pad_left;
-                        if (column >= 0 && column < own.in_w) {
-                            const int32_t code = hws_load(in, (row * own.in_w + column) * own.channels + c, own.bytes);
-                            largest = code > largest ? code : largest;
-                        }
-                    }
+    for (int32_t y = 0; y < layer->out_h; y++) {
+        for (int32_t x = 0; x < layer->out_w; x++) {
+            part seen = part_at(layer, y, x);
+            for (int32_t c = 0; c < channels; c++, seen.first++, index++) {
+                if (layer->bytes == 1) {
+                    ((uint8_t *)out)[index] = (uint8_t)largest_of(in, seen, channels, pitch, 1);
+                } else {
+                    ((uint16_t *)out)[index] = (uint16_t)largest_of(in, seen, channels, pitch, 2);
                 }
-                hws_store(out, index++, largest, own.bytes);
+            }
+        }
+    }
+}
+
+static inline float total_of(const void *in, part seen, int32_t step, int32_t pitch, int32_t bytes, int32_t zero, float scale) {
+    float total = 0;
+    for (int32_t row = 0; row < seen.rows; row++, seen.first += pitch) {
+        for (int32_t column = 0, at = seen.first; column < seen.columns; column++, at += step) {
+            total += (float)(hws_load(in, at, bytes) - zero) * scale;
+        }
+    }
+    return total;
+}
+
+void hws_average_pool(const hws_average_layer *layer, const void *in, void *out) {
+    const hws_average_layer own = *layer;
+    const int32_t channels = own.window.channels, pitch = own.window.in_w * channels;
+    int32_t index = 0;
+    for (int32_t y = 0; y < own.window.out_h; y++) {
+        for (int32_t x = 0; x < own.window.out_w; x++) {
+            part seen = part_at(&own.window, y, x);
+            const int32_t count = own.count_padding ? own.window.kernel_h * own.window.kernel_w : seen.rows * seen.columns;
+            for (int32_t c = 0; c < channels; c++, seen.first++, index++) {
+                const float total = own.in_bytes == 1 ? total_of(in, seen, channels, pitch, 1, own.in_zero, own.in_scale)
+                                                      : total_of(in, seen, channels, pitch, 2, own.in_zero, own.in_scale);
+                const float value = total / (float)count;
+                hws_store(out, index, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
             }
         }
     }
@@ -118,55 +191,19 @@ void hws_softmax_wide(const hws_softmax_layer *layer, const void *in, void *out,
         int64_t sum = 0;
         for (int32_t i = 0; i < own.length; i++) {
             const int32_t below = hws_load(in, first + i, own.in_bytes) - most;
-            const int64_t place = hws_scale_long(below, own.place_multiplier, own.place_shift) + 32767;
+            const int64_t place = hws_scale_short(below, own.place_multiplier, own.place_shift) + 32767;
             powers[i] = (int16_t)hws_interpolated(own.wide_exponential, place);
             sum += powers[i];
         }
         const int32_t length = bit_length(sum);
         const int64_t place = ((sum * ((int64_t)1 << (31 - length)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16);
-        const int64_t scale = hws_interpolated(own.wide_inverse, place);
+        const int32_t scale = hws_interpolated(own.wide_inverse, place), half = (int32_t)1 << (length - 2);
         for (int32_t i = 0; i < own.length; i++) {
-            int64_t code = (powers[i] * scale + ((int64_t)1 << (length - 2))) >> (length - 1);
-            code = hws_bound(code, INT16_MIN, INT16_MAX);
-            code = hws_scale_long(code, own.multiplier, own.shift) + own.out_zero;
+            /* Numbers of 15 bits each, and a half of at most 29. */
+            const int32_t share = (powers[i] * scale + half) >> (length - 1);
+            const int32_t bounded = hws_bound(share, INT16_MIN, INT16_MAX);
+            const int64_t code = hws_scale_short(bounded, own.multiplier, own.shift) + own.out_zero;
             hws_store(out, first + i, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
-        }
-    }
-}
-
-void hws_layer_norm(const hws_norm_layer *layer, const void *in, void *out) {
-    const hws_norm_layer own = *layer;
-    for (int32_t row = 0, first = 0; row < own.rows; row++, first += own.length) {
-        float sum = 0, power = 0;
-        for (int32_t i = 0; i < own.length; i++) {
-            sum += (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale;
-        }
-        const float mean = sum / (float)own.length;
-        for (int32_t i = 0; i < own.length; i++) {
-            const float apart = (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale - mean;
-            power += apart * apart;
-        }
-        const float root = 1.0f / sqrtf(power / (float)own.length + own.epsilon);
-        for (int32_t i = 0; i < own.length; i++) {
-            const float apart = (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale - mean;
-            const float value = apart * root * own.gamma[i] + own.beta[i];
-            hws_store(out, first + i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
-        }
-    }
-}
-
-void hws_unit_norm(const hws_norm_layer *layer, const void *in, void *out) {
-    const hws_norm_layer own = *layer;
-    for (int32_t row = 0, first = 0; row < own.rows; row++, first += own.length) {
-        int64_t squares = 0;
-        for (int32_t i = 0; i < own.length; i++) {
-            const int64_t x = hws_load(in, first + i, own.in_bytes) - own.in_zero;
-            squares += x * x;
-        }
-        const float length = sqrtf((float)squares) * own.in_scale, divisor = length < own.epsilon ? own.epsilon : length;
-        for (int32_t i = 0; i < own.length; i++) {
-            const float value = (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale / divisor;
-            hws_store(out, first + i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
         }
     }
 }

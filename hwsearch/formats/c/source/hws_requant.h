@@ -44,6 +44,7 @@ static inline void hws_store(void *out, int32_t index, int32_t code, int32_t byt
     }
 }
 
+/* In loops `bytes` is a literal, so that the test costs nothing. */
 static inline int32_t hws_load(const void *codes, int32_t index, int32_t bytes) {
     return bytes == 1 ? ((const uint8_t *)codes)[index] : ((const uint16_t *)codes)[index];
 }
@@ -59,6 +60,11 @@ static inline int64_t hws_scale_long(int64_t x, int32_t multiplier, int32_t shif
     const int64_t up = shift > 0 ? x * ((int64_t)1 << shift) : x;
     const int64_t high = (up * multiplier + ((int64_t)1 << 30)) >> 31;
     return shift > 0 ? high : hws_divide_long(high, -shift);
+}
+
+/* The same for numbers of at most 17 bits, which keep within 32 bits wherever the sum that they become does. */
+static inline int64_t hws_scale_short(int32_t x, int32_t multiplier, int32_t shift) {
+    return shift >= -31 && shift <= 15 ? hws_scale(x, multiplier, shift) : hws_scale_long(x, multiplier, shift);
 }
 
 /* The code nearest to a real value, of two the even one. A number below 2^22 that is added to 1.5 * 2^23 loses its fraction; what

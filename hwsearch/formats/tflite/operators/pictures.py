@@ -29,11 +29,15 @@ def _input(writer: Writer, node: Node) -> int:
     return writer.tensor(node.name, writer.qgraph.formats[node.name], writer.shapes[node.name])
 
 
+OTHERWISE = "Apply it to what a convolution writes, or export the plan as ONNX (--to onnx) or to C (--to c, LeakyReLU)."
+"""Instead of a function with slopes behind an addition, which the engine rounds once: two operators of TFLite round twice."""
+
+
 def add(writer: Writer, node: Node) -> int:
     formats = writer.qgraph.formats
     target, inputs = formats[node.name], [formats[name] for name in node.inputs]
     if node.activation is not None:
-        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation.kind}")
+        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation.kind}", OTHERWISE)
     if len(node.inputs) != 2 or writer.shapes[node.inputs[0]] != writer.shapes[node.inputs[1]]:
         raise FileError(f"{node.name!r}: only tensors of one shape are added")
     wide = any(fmt.is_wide for fmt in (target, *inputs))

@@ -18,7 +18,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.convolutions import convolution
-from hwsearch.formats.tflite.operators.pictures import add, move
+from hwsearch.formats.tflite.operators.pictures import OTHERWISE, add, move
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE
@@ -234,7 +234,7 @@ def add_tokens(writer: Writer, node: Node) -> int:
     assert isinstance(node.op, Add)
     formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
     if node.op.activation is not None:
-        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.op.activation.kind}")
+        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.op.activation.kind}", OTHERWISE)
     wide = not codes.narrow(*formats)
     form = codes.widened if wide else codes.stored
     terms = [_operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]

@@ -138,8 +138,10 @@ def test_exported_c_adds_and_shuffles_by_the_element(name: str) -> None:
         Tensor("out", 3, 16, 16, 1, (), 0),
     )
     table = cost.uniform_table(target, Workload("two", layers, tensors, ("a",)), W8A8)
-    for row, term, key in ((0, table.compute_s, "add"), (1, table.activation_s, "shuffle")):
-        assert cycles(target, float(term[row].item())) == pytest.approx(768 * number(target, f"mcu.cycles_per_element.{key}"))
+    each = {key: number(target, f"mcu.cycles_per_element.{key}") for key in ("add", "shuffle", "shuffle_run")}
+    assert cycles(target, float(table.compute_s[0].item())) == pytest.approx(768 * each["add"])
+    assert cycles(target, float(table.activation_s[1].item())) == pytest.approx(768 * each["shuffle"] + 256 * each["shuffle_run"])
+    assert cycles(target, table.overhead_s.sum().item()) == pytest.approx(2 * number(target, "mcu.cycles_per_call"))
 
 
 def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
@@ -155,6 +157,8 @@ def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
         expected |= {f"wide.cycles_per_mac.{op}": units[f"wide_{op}"] for op in ("conv", "pointwise", "depthwise")}
         expected |= {f"cycles_per_unpacked_weight.{bits}": units[f"unpack_{bits}"] for bits in range(2, 8)}
         expected |= {f"cycles_per_element.{op}": n for op, n in counted["per_element"].items()}
+        expected |= {f"wide.cycles_per_element.{op}": n for op, n in counted["wide_per_element"].items()}
+        expected |= {"cycles_per_call": counted["per_call"]}
         expected |= {"cycles_per_output_requant": units["requant"], "wide.cycles_per_output_requant": units["wide_requant"]}
         expected |= {"cycles_per_im2col_byte": units["im2col"], "cycles_per_im2col_row": units["im2col_row"]}
         expected |= {"cycles_per_layer": units["layer"], "cycles_per_depthwise_output": units["depthwise_output"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import c_program
@@ -24,15 +25,18 @@ from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.calls.places import LAST, broadcast, copies, natural, separated
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import to_workload
 from searchspaces.ops.maps.activation import Activation
 from searchspaces.tracing.trace import trace
 
 SIZE = (8, 6)
-ROUNDED_OTHERWISE = ("resize", "unit_norm")
+ROUNDED_OTHERWISE = ("resize", "unit_norm", "rms_norm", "group_norm", "instance_norm")
 """What both compute in single precision, each in an order of its own."""
-CURVES = ("gelu", "exp")
+CURVES = ("gelu", "exp", "log")
 """Functions of 16-bit codes that TFLite has tables of."""
+BENT = ("relu", "relu6", "leaky_relu", "prelu", "clip")
+"""Bounds and slopes, which are computed on real values."""
 HAD = tuple(kind for kind, graph in SAMPLES.items() if calls.LOWERS.get(graph().nodes[-1].op) is not None)
 
 
@@ -51,7 +55,7 @@ def apart(q: QuantizedGraph, folder: Path, size: tuple[int, int] = SIZE) -> np.n
 @pytest.mark.parametrize("kind", HAD)
 def test_every_operator(kind: str, bits: int, tmp_path: Path) -> None:
     q = quantize(SAMPLES[kind](), 8, bits)
-    if bits == 16 and isinstance(q.graph.output.op, Activation) and kind not in CURVES:
+    if bits == 16 and isinstance(q.graph.output.op, Activation) and kind not in (*CURVES, *BENT):
         with pytest.raises(UsageError, match="of its own on 16 bits"):
             calls.check(q)
         return
@@ -93,6 +97,63 @@ def test_statistics_along_one_side(axis: int, deviation: bool, tmp_path: Path) -
     assert not apart(quantize(trace(Statistics(axis, deviation).eval(), 4, "one"), 8, 8), tmp_path).any()
 
 
+class Applied(nn.Module):
+    """A function of a picture."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "means of windows with a border": lambda x: nn.functional.avg_pool2d(x, 3, 2, 1),
+    "without what lies beyond it": lambda x: nn.functional.avg_pool2d(x, (3, 2), 1, (1, 1), count_include_pad=False),
+    "largest with a border": lambda x: nn.functional.max_pool2d(x, (3, 2), 1, (1, 1)),
+    "a constant less a picture": lambda x: torch.linspace(0, 1, 4).view(4, 1, 1) - nn.functional.relu(x - 0.3),
+    "a picture less one column": lambda x: x.flip(2) - x[:, :, :, :1],
+    "the smaller of a picture and numbers": lambda x: torch.minimum(x, torch.linspace(0, 1, 6)),
+    "slopes of channels": lambda x: nn.functional.prelu(x - 0.5, torch.tensor([0.1, -0.2, 0.5, 1.5])),
+    "a bound on the left and on the right": lambda x: (x - 0.5).clamp(-0.25, 0.25),
+    "a slope behind a sum": lambda x: nn.functional.leaky_relu(x - x.flip(2), 0.2),
+}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_in_the_form_that_networks_have_them(name: str, bits: int, tmp_path: Path) -> None:
+    q = quantize(trace(Applied(FUNCTIONS[name]).eval(), 4, "one", size=SIZE), 8, bits, size=SIZE)
+    assert not apart(q, tmp_path).any()
+
+
+def _filtered(sides: tuple[int, int], mode: str, x: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, sides, mode=mode, antialias=True)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("sides", [(8, 6), (13, 11), (24, 18), (20, 3), (5, 4)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_interpolations_row_by_row(mode: str, sides: tuple[int, int], bits: int, tmp_path: Path) -> None:
+    """To more and to fewer rows; at three times a bicubic row sees fewer rows than the next one, and earlier ones."""
+    for number, antialias in enumerate((False, True)):
+        module = nn.Upsample(sides, mode=mode) if not antialias else Applied(partial(_filtered, sides, mode))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert apart(quantize(trace(module.eval(), 4, "one", size=SIZE), 8, bits, size=SIZE), folder).max() <= 1
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_normalizations_of_groups_of_channels(groups: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(4, 8, 1), nn.GroupNorm(groups, 8))
+    with torch.no_grad():
+        for parameter in module[1].parameters():
+            parameter.uniform_(0.5, 1.5)
+    assert apart(quantize(trace(module.eval(), 4, "one"), 8, 8), tmp_path).max() <= 1
+
+
 class Batches(nn.Module):
     """Windows of a picture as pictures of their own."""
 
@@ -129,9 +190,21 @@ def test_what_comes_out_has_its_channels_last(softmax: bool, tmp_path: Path) -> 
     assert not apart(quantize(trace(Products(softmax).eval(), 4, "out", size=SIZE), 8, 8, size=SIZE), tmp_path).any()
 
 
+RAM: dict[str, Callable[[], Graph]] = {
+    "attention": shifted,
+    "interpolation": lambda: trace(
+        Applied(lambda x: nn.functional.interpolate(x + x.flip(2), scale_factor=3, mode="bicubic")).eval(), 4, "one", size=(8, 8)
+    ),
+    "product": lambda: trace(
+        Applied(lambda x: x.flatten(2) @ x.flip(3).flatten(2).transpose(1, 2)).eval(), 4, "one", size=(8, 8)
+    ),
+}
+
+
 @pytest.mark.parametrize("tensors", [8, 16])
-def test_ram_is_what_is_priced(tensors: int) -> None:
-    q = quantize(shifted(), 8, tensors, size=(8, 8))
+@pytest.mark.parametrize("name", RAM)
+def test_ram_is_what_is_priced(name: str, tensors: int) -> None:
+    q = quantize(RAM[name](), 8, tensors, size=(8, 8))
     program, target = write.lower(q, 8, 8), catalogue.load("stm32h743")
     workload = to_workload(q.graph, 8, 8)
     space = Widths.of(workload, target.weight_formats, target.tensor_formats)

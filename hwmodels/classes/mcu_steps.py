@@ -1,0 +1,161 @@
+"""What a microcontroller does in layers that are no convolution: how often each thing that a device file has cycles for.
+
+Some files know an operation in parts (a mean: values that are added, results that are written), others as a whole. So every layer
+has several forms, the most detailed first, and the first one of which a file states all cycles is its price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, prod, sqrt
+
+from hwmodels.device.values import ElementKey
+from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
+
+Counts = Mapping[ElementKey, float]
+"""What a file states cycles for -> how often it is done."""
+RANK = 4
+"""Axes of pictures: the batch, channels, height, width."""
+
+
+def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool], last: Sequence[bool]) -> Iterator[Counts]:
+    """What ``layer`` consists of, in one form after the other.
+
+    Args:
+        lanes: operands that a product of two tensors takes at once; half as many of 16 bits.
+        wide: whether it reads, and writes, codes above 8 bits.
+        last: of every tensor, whether its channels lie innermost in memory (``lies_last``).
+    """
+    written = workload.tensors[layer.output].elements
+    match layer.work:
+        case Contract():
+            yield from _products(workload, layer, layer.work, max(lanes / 2, 1.0) if any(wide) else lanes)
+        case Map(arity=1, function=function):
+            if function == "slopes":
+                yield {"real": written}
+            elif wide[0] and function in ("clamp", "slope"):
+                yield {"bend": written}
+            yield {"unary": written}
+        case Map(function="add"):
+            if layer.finish in ("slope", "slopes"):
+                yield {"real": written}
+            if layer.constants or any(workload.tensors[i].elements != written for i in layer.inputs):
+                yield {"add_repeated": written}
+            yield {"add": written}
+        case Map(function="mul"):
+            yield {"mul": written}
+        case Map():
+            yield {"real": written}
+            yield {"unary": written}
+        case Reduce():
+            yield from _statistics(layer.work, workload.tensors[layer.inputs[0]].elements, written)
+        case Move(how="resize", taps=(rows, columns)):
+            source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+            values = min(source.height, target.height * rows) * target.width * target.channels
+            yield {
+                "interpolate": written, "interpolate_row": written * rows,
+                "interpolate_value": values, "interpolate_column": values * columns,
+            }  # fmt: skip
+            yield {"resize": written}
+        case Move(how="shuffle"):
+            source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+            together = target.channels if target.channels <= source.channels else sqrt(target.channels / source.channels)
+            yield {"shuffle": written, "shuffle_run": written / together}
+            yield {"shuffle": written}
+        case Move(how=how):
+            runs = _runs(workload, layer, layer.work, last)
+            if runs == written:
+                yield {"scatter": written}
+            elif runs:
+                yield {how: written, "run" if how in ("concat", "slice", "resize") else "table_run": runs}
+            yield {how: written}
+
+
+def _products(workload: Workload, layer: Layer, work: Contract, lanes: float) -> Iterator[Counts]:
+    if not layer.of_tensors:
+        return
+    first, second = (workload.tensors[i].elements for i in (layer.inputs[0], layer.inputs[-1]))
+    parts: Counts = {
+        "product": workload.tensors[layer.output].elements, "product_first": first, "product_second": second,
+    }  # fmt: skip
+    yield {**parts, "product_mac": work.macs * ceil(work.depth / lanes) * lanes / work.depth}
+    yield parts
+
+
+def _statistics(work: Reduce, read: int, written: int) -> Iterator[Counts]:
+    if work.keeps:
+        if work.function == "function":
+            yield {"softmax": written, "softmax_row": written / work.over}
+            yield {"softmax": written}
+        else:
+            yield {"normalize": written, "normalize_row": written / work.over}
+            yield {"normalize": written}
+    elif work.kernel is not None and work.function == "compare":
+        yield {"window": written, "window_value": written * work.over}
+    elif work.kernel is not None:
+        yield {"average": written, "average_value": written * work.over}
+    elif work.function == "mul":
+        yield {"deviation": written, "deviation_value": read}
+    else:
+        yield {"mean": written, "mean_value": read}
+    yield {"pool": written}
+
+
+def _runs(workload: Workload, layer: Layer, work: Move, last: Sequence[bool]) -> float:
+    """How many stretches of codes that lie together are copied one by one; 0 where that is not told."""
+    source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    turned = last[layer.inputs[0]], last[layer.output]
+    match work.how:
+        case "concat":
+            return sum(workload.tensors[i].height * workload.tensors[i].width for i in layer.inputs)
+        case "transpose" if work.axes:
+            before, behind = (_order(len(work.axes), side) for side in turned)
+            return target.elements / _together(work, before, behind)
+        case "view":
+            as_it_lies = not any(turned) or min(source.channels, source.height * source.width) == 1
+            return 1 if as_it_lies else target.elements
+        case "slice" | "resize" | "copy" | "pad":
+            return target.height * target.width
+        case "gather":
+            return target.elements
+    return 0
+
+
+def _order(rank: int, last: bool) -> tuple[int, ...]:
+    """Axes as they lie in memory, the innermost one at the end."""
+    return (0, *range(2, rank), 1) if last else tuple(range(rank))
+
+
+def _together(work: Move, before: Sequence[int], behind: Sequence[int]) -> int:
+    """Codes that lie side by side in memory before a transpose and behind it."""
+    moved = [work.axes[axis] for axis in behind]
+    same = 0
+    while same < len(moved) and moved[-1 - same] == before[-1 - same]:
+        same += 1
+    return prod(work.shape[axis] for axis in before[len(before) - same :]) if same else 1
+
+
+def lies_last(workload: Workload) -> tuple[bool, ...]:
+    """Which tensors lie in memory with axis 1, their channels, innermost, as the exported C has pictures: what kernels of
+    pictures read and write, and what only moves or changes values on the way to them."""
+    asked = [not tensor.readers for tensor in workload.tensors]
+    for layer in reversed(workload.layers):
+        if _of_pictures(layer) or (asked[layer.output] and not (_turns(layer) or layer.product)):
+            for index in layer.inputs:
+                asked[index] = True
+    found = [tensor.picture for tensor in workload.tensors]
+    for layer in workload.layers:
+        if len(workload.tensors[layer.output].axes) != RANK:
+            continue
+        kept = found[layer.inputs[0]]
+        found[layer.output] = _of_pictures(layer) or (asked[layer.output] if _turns(layer) else kept and not layer.product)
+    return tuple(found)
+
+
+def _of_pictures(layer: Layer) -> bool:
+    windows = isinstance(layer.work, Reduce) and layer.work.kernel is not None
+    return (layer.contracts and not layer.product) or windows or layer.moves("shuffle", "resize")
+
+
+def _turns(layer: Layer) -> bool:
+    return layer.moves("view", "transpose", "gather")
