@@ -64,10 +64,12 @@ def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool
             yield {"shuffle": written}
         case Move(how=how):
             runs = _runs(workload, layer, layer.work, last)
-            if runs == written:
+            if runs and how in ("concat", "slice", "resize"):
+                yield {how: written, "run": runs}
+            elif runs == written:
                 yield {"scatter": written}
             elif runs:
-                yield {how: written, "run" if how in ("concat", "slice", "resize") else "table_run": runs}
+                yield {how: written, "table_run": runs}
             yield {how: written}
 
 
