@@ -9,9 +9,12 @@ to a quantum; groups narrower than the quantum share it, as a block-diagonal den
 unit such a byte costs: each tap of a depthwise convolution, each tap of a pooling window, a softmax, a normalization, data
 movement, a resampling. Its registers hold neighbours of a row, so a depthwise convolution that strides computes what lies between
 two results of a row and drops it; rows between are left out. A plain element-wise operation is one pass, which is what
-``vector_bytes_per_s`` counts. Element-wise work on a picture is dear, because 32 channels are stored for its three. A fused
-activation that is no clamp costs passes of its own. In floating point all take ``float_passes`` times as long, but a softmax and
-a normalization, which compute in 16 bits or more whatever is stored.
+``vector_bytes_per_s`` counts. Element-wise work on a picture and its resampling are dear, because 32 channels are stored for its
+three. A fused activation that is no clamp costs passes of its own. Feature maps lie in blocks of 8x8 pixels, and the unit passes
+whole blocks; where there is one row or column of pixels (tokens), 64 of them are a block (Qualcomm AI Engine Direct
+documentation, tensors and memory layout, tells of chunks; their size is assumed). In floating point all take
+``float_passes`` times as long, but a softmax and a normalization, which compute in 16 bits or more whatever is stored, and data
+movement, which computes nothing (the same documentation finds it as fast in half precision as in 16-bit integers).
 
 *Scratchpad*: the compiler cuts feature maps that do not fit into strips and runs several layers strip by strip, so that only the
 share ``strip_spill`` of what does not fit travels to external memory and back.
@@ -47,6 +50,8 @@ from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 PICTURE_CHANNELS = 4
 WIDE_BYTES = 2.0
 """Bytes of an element inside of a softmax or a normalization, however few are stored."""
+BLOCK_SIDE = 8
+"""Rows and columns of a block of pixels: with 32 channels of 8 bits it has 2 KiB."""
 
 MATRIX, DEPTHWISE_TAP, MAP, PICTURE, MOVE, RESAMPLE, WINDOW_TAP, SOFTMAX, NORMALIZE, FUSED_LOOKUP, VIEW = range(11)
 """Kinds of work, in the order of ``HexagonConstants.passes``; the first one is the matrix unit's, the last one is nobody's."""
@@ -118,7 +123,7 @@ def constants(
     npu = device.own(Npu)
     assert npu.passes is not None
     assert npu.vector_bytes_per_s is not None
-    in_float = np.where(np.isin(np.arange(VIEW + 1), (SOFTMAX, NORMALIZE)), 1.0, npu.float_passes.value)
+    in_float = np.where(np.isin(np.arange(VIEW + 1), (MOVE, SOFTMAX, NORMALIZE)), 1.0, npu.float_passes.value)
     passes = [[np.array(npu.passes.by_kind()) * (in_float if precision.is_float else 1.0) for precision in row] for row in native]
     pad = np.array([[npu.channel_pad[str(p)].value if str(p) in npu.channel_pad else 1.0 for p in row] for row in native])
     host = npu.host_bytes_per_s.value if npu.host_bytes_per_s is not None else math.inf
@@ -184,7 +189,7 @@ def _kind(layer: Layer, channels: int) -> int:
         case Move(how="copy" | "view"):
             return VIEW
         case Move(how="resize"):
-            return RESAMPLE
+            return PICTURE if channels <= PICTURE_CHANNELS else RESAMPLE
     return MOVE
 
 
@@ -203,6 +208,16 @@ def taps(workload: Workload) -> np.ndarray:
 @compiled(inline="always")
 def _filled(channels: float, quantum: float) -> float:  # pragma: no cover - compiled
     return float(np.ceil(channels / quantum) * quantum)
+
+
+@compiled(inline="always")
+def in_blocks(height: float, width: float) -> float:  # pragma: no cover - compiled
+    """Pixels of the blocks that a feature map takes over its own."""
+    if height * width == 1:
+        return 1.0
+    if height == 1 or width == 1:
+        return _filled(height * width, BLOCK_SIDE**2) / (height * width)
+    return _filled(height, BLOCK_SIDE) * _filled(width, BLOCK_SIDE) / (height * width)
 
 
 @compiled
@@ -229,8 +244,9 @@ def ask(columns: Columns, choices: Choices, layer: int, kernel: Kernel, a: int, 
     written = columns.written[layer] * wide_out * choices.tensor_bytes[b]
     outside = (choices.offchip_read[layer, a] - columns.host_read[layer]) * wide_in * choices.tensor_bytes[a]
     outside += (choices.offchip_written[layer, b] - columns.host_written[layer]) * wide_out * choices.tensor_bytes[b]
+    blocks = in_blocks(columns.out_h[layer], columns.out_w[layer])
     computed = columns.written[layer] * wide_out * native_bytes
-    looked_up = computed if columns.activation[layer] == LOOKUP else 0.0
+    looked_up = computed * blocks if columns.activation[layer] == LOOKUP else 0.0
     if kind == VIEW:
         return Asked(0.0, 0.0, 0.0, 0.0)
     if kind == MATRIX:
@@ -244,7 +260,7 @@ def ask(columns: Columns, choices: Choices, layer: int, kernel: Kernel, a: int, 
         passed = max(read, passed)
     if kind in (SOFTMAX, NORMALIZE):
         passed = columns.written[layer] * wide_out * WIDE_BYTES
-    return Asked(0.0, passed, looked_up, outside)
+    return Asked(0.0, passed * blocks, looked_up, outside)
 
 
 @compiled(inline="always")

@@ -89,7 +89,7 @@ class Fitted:
     def seconds(self, timing: Timing) -> tuple[float, float]:
         """Seconds a picture, one by one and eight at a time."""
         share, macs_per_byte, connection, context_s, link = self.constants[timing.device]
-        busy = timing.work_s / share + timing.write_s * macs_per_byte + timing.widest_bytes / connection
+        busy = math.hypot(timing.work_s / share + timing.write_s * macs_per_byte, timing.widest_bytes / connection)
         parts = dataflow.contexts(timing.workload, timing.asked_bytes, self.capacity[timing.device])
         loading = parts * context_s + timing.weight_bytes / link if parts > 1 else 0.0
         return busy + loading, busy + loading / 8

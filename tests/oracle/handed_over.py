@@ -38,13 +38,6 @@ def _problem(shared: Path) -> hexagon_fit.Problem:
     return hexagon_fit.Problem(aihub.timings(shared), aihub.targets())
 
 
-def values(problem: hexagon_fit.Problem, point: np.ndarray, board: str) -> dict[str, float]:
-    """The constants of the device file of a board under LiteRT, but for the CPU's, by dotted key."""
-    found = problem.values(point, board)
-    slower = float(np.exp(point[problem.shared["LiteRT host"]]))
-    return found | {"npu.host_bytes_per_s": found["npu.host_bytes_per_s"] / slower}
-
-
 def bytes_per_s(device: Device, rows: list[Timing]) -> float:
     """What the CPU of a board reads and writes in a second, so that it fits ``rows`` (geometric mean)."""
     found = []
@@ -61,7 +54,7 @@ def fitted(shared: Path, board: str, without: str = "") -> Device:
     """The device file of a board under LiteRT with constants that have not seen a family on any board."""
     problem = _problem(shared)
     seen = np.array([t.family != without for t in problem.timings])
-    numbers = {key: Quantity(value=value) for key, value in values(problem, problem.fit(seen), board).items()}
+    numbers = {key: Quantity(value=value) for key, value in problem.values(problem.fit(seen), board).items()}
     device = with_numbers(load(aihub.UNDER_LITERT[board]), numbers)
     rows = [t for t in aihub.handed_over(shared) if t.board == board and t.network in FITTED_TO and t.family != without]
     return with_numbers(device, {RATE: Quantity(value=bytes_per_s(device, rows))})

@@ -142,6 +142,8 @@ class _Reader:
                 last = self._attention(layer, sources)
             case "concat":
                 last = self._emit(layer, self._work(layer), [self._rescaled(layer, name) for name in layer["inputs"]])
+            case "activation" if layer["act"] == "clip(0,1)":
+                last = sources[0]
             case _:
                 last = self._emit(layer, self._work(layer), sources)
         if layer.get("act") == "clip(0,1)" and self._clips(layer):

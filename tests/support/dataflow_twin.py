@@ -5,7 +5,7 @@ Written from the model's description; shares no code with it.
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, sqrt
 
 from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
@@ -26,10 +26,14 @@ def dataflow_twin(
     """``tensor_bytes``: of what is read and written. ``weights``: bytes of every layer's."""
     npu, layer = target.npu, workload.layers[row]
     flow = npu.dataflow
-    compute = _macs(target, workload, layer, str(runs)) * per_mac / npu.efficiency.value
+    computes = [_macs(target, workload, each, str(runs)) * per_mac / npu.efficiency.value for each in workload.layers]
     peak = max(rate.value for rate in target.rates.values())
-    activation = _written(workload, layer) * tensor_bytes[1] * flow.macs_per_byte.value / peak
+    byte = flow.macs_per_byte.value / peak
     widths = [max(_written(workload, each), _received(workload, each)) for each in workload.layers]
+    array = sum(computes) + sum(_written(workload, each) for each in workload.layers) * tensor_bytes[0] * byte
+    link = max(widths) * tensor_bytes[0] / flow.connection_bytes_per_s.value
+    shown = (sqrt(array**2 + link**2) - link) / array if array > 0 else 1.0
+    compute, activation = computes[row] * shown, _written(workload, layer) * tensor_bytes[1] * byte * shown
     if row == widths.index(max(widths)):
         sent = max(_received(workload, layer) * tensor_bytes[0], _written(workload, layer) * tensor_bytes[1])
         activation += sent / flow.connection_bytes_per_s.value

@@ -101,6 +101,12 @@ def hexagon_parts(
     written = out.elements * wide_out * write_bytes
     computed = out.elements * wide_out * runs.activation_bits / 8
     taps, pixels = layer.kernel[0] * layer.kernel[1], out.height * out.width
+    if pixels == 1:
+        whole = 1.0
+    elif 1 in (out.height, out.width):
+        whole = ceil(pixels / 64) * 64 / pixels
+    else:
+        whole = ceil(out.height / 8) * ceil(out.width / 8) * 64 / pixels
     channels = sources[0].channels
     is_depthwise = layer.label == "depthwise" or (layer.label == "conv" and layer.groups == channels > 1)
     is_matrix = layer.label in ("conv", "linear") and not is_depthwise
@@ -123,9 +129,9 @@ def hexagon_parts(
             "normalize_function": out.elements * wide_out * 2,
             "normalize": out.elements * wide_out * 2,
         }.get(work, written)
-        named = "picture" if work == "map" and channels <= 4 else work
+        named = "picture" if work in ("map", "resample") and channels <= 4 else work
         passes = 1.0 if named == "map" else getattr(npu.passes, named).value
-        passes *= 1.0 if work in ("normalize_function", "normalize") else slower
+        passes *= 1.0 if work in ("move", "normalize_function", "normalize") else slower
     named_work = "matrix" if is_matrix else "depthwise_tap" if is_depthwise else VECTOR_WORK[layer.label]
     handed = npu.fallback.operators.get(named_work) if npu.fallback is not None else None
     if npu.fallback is not None and handed is not None and str(runs.activations) in handed.tensors:
@@ -136,7 +142,7 @@ def hexagon_parts(
         return Parts(there, 0.0, way, restart, None, 0.0)
     clamped = layer.finish in ("none", "clamp")
     looked_up = 0.0 if clamped else computed * npu.passes.fused_lookup.value * slower
-    compute = macs * per_mac + (vector_bytes * passes + looked_up) / npu.vector_bytes_per_s.value
+    compute = macs * per_mac + whole * (vector_bytes * passes + looked_up) / npu.vector_bytes_per_s.value
     assert target.memory.dram is not None
     assert target.memory.dram.bytes_per_s is not None
     dram = target.memory.dram.bytes_per_s.value

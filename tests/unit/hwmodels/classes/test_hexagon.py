@@ -80,12 +80,24 @@ def test_a_strided_depthwise_convolution_computes_whole_rows() -> None:
     ],
 )
 def test_other_work_passes_the_vector_unit(work: Work, key: str | None) -> None:
-    """65,536 bytes; two bytes an element inside of a softmax or a normalization, whatever is stored, and no slower in float."""
+    """65,536 bytes; two bytes an element inside of a softmax or a normalization, whatever is stored. These and data movement are
+    no slower in float."""
     each = 1.0 if key is None else number(TARGET, f"npu.passes.{key}")
     wide = key in ("normalize_function", "normalize")
     assert compute_s(one(work), 1) == pytest.approx(65536 * (2 if wide else 1) * each / VECTOR)
-    slower = 1.0 if wide else number(TARGET, "npu.float_passes")
+    slower = 1.0 if wide or key == "move" else number(TARGET, "npu.float_passes")
     assert compute_s(one(work), 1, FP16) == pytest.approx(2 * 65536 * each * slower / VECTOR)
+
+
+@pytest.mark.parametrize(("size", "pixels"), [((28, 28), 32 * 32), ((7, 14), 8 * 16), ((197, 1), 256), ((1, 1), 1)])
+def test_the_vector_unit_passes_whole_blocks_of_pixels(size: tuple[int, int], pixels: int) -> None:
+    """8x8 pixels, or 64 of one row or column; the matrix unit does not fill them up."""
+    net = Drawing("blocks", 64, *size)
+    x = net.conv("before", 0, 64, 1, size)
+    x = net.work("it", Map("function"), (x,), (64, *size))
+    net.conv("after", x, 8, 1, size)
+    assert compute_s(net.workload(), 1) == pytest.approx(64 * pixels / VECTOR)
+    assert compute_s(net.workload(), 0) == pytest.approx(64 * 64 * size[0] * size[1] / number(TARGET, "rates.W8A8"))
 
 
 def test_what_the_runtime_hands_over_costs_the_way_the_passes_and_a_restart() -> None:
@@ -126,9 +138,10 @@ def test_a_view_costs_nothing() -> None:
     assert priced(one(Move("copy"))).latency_s[1].item() == 0
 
 
-def test_element_wise_work_on_three_channels_is_done_on_thirty_two() -> None:
+@pytest.mark.parametrize("work", [Map("function"), Move("resize")])
+def test_element_wise_work_on_three_channels_is_done_on_thirty_two(work: Work) -> None:
     passes = number(TARGET, "npu.passes.picture")
-    assert compute_s(one(Map("function"), channels=3), 1) == pytest.approx(1024 * 32 * passes / VECTOR)
+    assert compute_s(one(work, channels=3), 1) == pytest.approx(1024 * 32 * passes / VECTOR)
 
 
 def test_an_activation_with_a_table_costs_passes_of_its_own() -> None:
