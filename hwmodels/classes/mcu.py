@@ -31,7 +31,7 @@ from hwmodels.device.device import Device
 from hwmodels.device.sections.mcu import Mcu
 from hwmodels.pricing.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import Map, Workload
+from hwmodels.workload import Map, Move, Workload
 
 COPY_BYTES_PER_CYCLE = 2.0
 """Of a copy within RAM where the file states no bandwidth: a word is loaded and stored in two cycles."""
@@ -132,7 +132,11 @@ def _own(mcu: Mcu, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
             stated = wide if reads or (writes and not looked_up) else narrow
             for counts in forms(workload, layer, mcu.lanes.value, (reads, writes), last):
                 if counts.keys() <= stated.keys():
-                    cycles[row, ends[0], ends[1]] = sum(stated[key] * count for key, count in counts.items())
+                    found = sum(stated[key] * count for key, count in counts.items())
+                    if isinstance(layer.work, Move) and not layer.work.taps:
+                        # Twice the bytes never move faster; where counts say so, it is by the error of their fit.
+                        found = max(found, cycles[row, 0, 0])
+                    cycles[row, ends[0], ends[1]] = found
                     macs[row] = "product_mac" in counts
                     break
     return cycles, macs

@@ -64,7 +64,11 @@ def own_twin(target: Device, workload: Workload, layer: Layer, bits: tuple[int, 
         if mcu.wide is not None and (bits[1] > 8 or (bits[2] > 8 and layer.label != "unary")):
             cycles |= {key: mcu.wide.cycles_per_element[key] for key in parts if key in mcu.wide.cycles_per_element}
         if None not in cycles.values():
-            return sum(cycles[key].value * times for key, times in parts.items())  # type: ignore[union-attr]
+            made = sum(cycles[key].value * times for key, times in parts.items())  # type: ignore[union-attr]
+            if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize"):
+                # Wide codes never move faster.
+                made = max(made, sum(mcu.cycles_per_element[key].value * times for key, times in parts.items()))
+            return made
     return None
 
 

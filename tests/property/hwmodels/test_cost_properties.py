@@ -164,6 +164,8 @@ def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tu
 @every_device
 @few
 @given(seed=seeds)
+@example(seed=35775)
+@example(seed=51219)
 def test_fewer_bits_never_store_or_move_more(name: str, seed: int) -> None:
     workload = random_network(np.random.default_rng(seed))
     table = price(catalogue.load(name), workload)

@@ -177,9 +177,12 @@ def test_damaged_archives_are_read_or_refused(tmp_path: Path) -> None:
     tally.check()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nothing of the kind"])
-def test_what_is_no_program(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "is empty"), (b"PK\x03\x04", "not an exported program"), (b"nothing of the kind", "not an exported program")],
+)
+def test_what_is_no_program(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     path.write_bytes(content)
-    with pytest.raises(FileError, match="not an exported program"):
+    with pytest.raises(FileError, match=said):
         inspect(path)
