@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import torch.nn.functional as F
+from called import Called
 from random_networks import quantize
 from scipy.optimize import nnls
-from torch import Tensor, nn
+from torch import Tensor
 
 from hwmodels import cost
 from hwmodels.classes.mcu_steps import forms, lies_last
@@ -29,18 +30,6 @@ from hwsearch.formats.c import emulator, qemu
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.lower import to_workload
 from searchspaces.tracing.trace import trace
-
-
-class Applied(nn.Module):
-    """A function of a picture."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
 
 PLAIN = ("add", "gelu", "repeat")
 """Kinds that take as much for every element of their output, but for the call."""
@@ -65,7 +54,7 @@ class Step:
 
     def network(self) -> QuantizedGraph:
         torch.manual_seed(0)
-        graph = trace(Applied(self.function).eval(), self.channels, "step", size=(self.side, self.side))
+        graph = trace(Called(self.function).eval(), self.channels, "step", size=(self.side, self.side))
         return quantize(graph, 8, self.bits, size=(self.side, self.side))
 
     def layer(self, q: QuantizedGraph) -> tuple[Workload, Layer]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from called import Called
 from operator_samples import CHANNELS, SAMPLES
 from random_networks import quantize
 
@@ -135,17 +136,6 @@ def test_the_onnx_reader_finds_what_it_says(kind: str, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(to_float_model(SAMPLES[kind]()).SerializeToString())
     found = readers.inspect(tmp_path / "net.onnx").graph
     assert READ_AS.get(kind, kind) in [n.op.kind for n in found.nodes]
-
-
-class Called(torch.nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x)
 
 
 PLACES = torch.tensor([2, 0, 0, 3, 1])

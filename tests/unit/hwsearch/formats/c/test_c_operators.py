@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from attention_block import shifted
+from called import Called
 from cost_twins import Widths
 from operator_samples import SAMPLES
 from random_networks import quantize
@@ -97,17 +98,6 @@ def test_statistics_along_one_side(axis: int, deviation: bool, tmp_path: Path) -
     assert not apart(quantize(trace(Statistics(axis, deviation).eval(), 4, "one"), 8, 8), tmp_path).any()
 
 
-class Applied(nn.Module):
-    """A function of a picture."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "means of windows with a border": lambda x: nn.functional.avg_pool2d(x, 3, 2, 1),
     "without what lies beyond it": lambda x: nn.functional.avg_pool2d(x, (3, 2), 1, (1, 1), count_include_pad=False),
@@ -124,7 +114,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_in_the_form_that_networks_have_them(name: str, bits: int, tmp_path: Path) -> None:
-    q = quantize(trace(Applied(FUNCTIONS[name]).eval(), 4, "one", size=SIZE), 8, bits, size=SIZE)
+    q = quantize(trace(Called(FUNCTIONS[name]).eval(), 4, "one", size=SIZE), 8, bits, size=SIZE)
     assert not apart(q, tmp_path).any()
 
 
@@ -138,7 +128,7 @@ def _filtered(sides: tuple[int, int], mode: str, x: Tensor) -> Tensor:
 def test_interpolations_row_by_row(mode: str, sides: tuple[int, int], bits: int, tmp_path: Path) -> None:
     """To more and to fewer rows; at three times a bicubic row sees fewer rows than the next one, and earlier ones."""
     for number, antialias in enumerate((False, True)):
-        module = nn.Upsample(sides, mode=mode) if not antialias else Applied(partial(_filtered, sides, mode))
+        module = nn.Upsample(sides, mode=mode) if not antialias else Called(partial(_filtered, sides, mode))
         folder = tmp_path / str(number)
         folder.mkdir()
         assert apart(quantize(trace(module.eval(), 4, "one", size=SIZE), 8, bits, size=SIZE), folder).max() <= 1
@@ -193,11 +183,9 @@ def test_what_comes_out_has_its_channels_last(softmax: bool, tmp_path: Path) -> 
 RAM: dict[str, Callable[[], Graph]] = {
     "attention": shifted,
     "interpolation": lambda: trace(
-        Applied(lambda x: nn.functional.interpolate(x + x.flip(2), scale_factor=3, mode="bicubic")).eval(), 4, "one", size=(8, 8)
+        Called(lambda x: nn.functional.interpolate(x + x.flip(2), scale_factor=3, mode="bicubic")).eval(), 4, "one", size=(8, 8)
     ),
-    "product": lambda: trace(
-        Applied(lambda x: x.flatten(2) @ x.flip(3).flatten(2).transpose(1, 2)).eval(), 4, "one", size=(8, 8)
-    ),
+    "product": lambda: trace(Called(lambda x: x.flatten(2) @ x.flip(3).flatten(2).transpose(1, 2)).eval(), 4, "one", size=(8, 8)),
 }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from called import Called
+from torch import Tensor
 
 from searchspaces.ir.graph import execute
 from searchspaces.ops.moves.windows import Windows
@@ -27,20 +28,9 @@ CUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Cut(nn.Module):
-    """A function of a picture as a module."""
-
-    def __init__(self, cut: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.cut = cut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cut(x)
-
-
 @pytest.mark.parametrize("name", CUTS)
 def test_windows_are_those_of_torch(name: str) -> None:
-    graph = trace(Cut(CUTS[name]), 3, name)
+    graph = trace(Called(CUTS[name]), 3, name)
     assert not graph.uncounted
     assert graph.size is None
     assert any(isinstance(node.op, Windows) for node in graph.nodes)
