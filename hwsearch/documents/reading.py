@@ -67,11 +67,13 @@ def whole_lines(path: Path, read: Callable[[bytes], None], advice: str) -> int:
     return kept
 
 
+CUT_SHORT = "the file may be cut short"
+"""What to think of a damaged file of which nothing else is known."""
 AGAIN = "remove it, and `hwsearch optimize --resume RUN` makes it again"
 """What to do with a damaged file of a run that follows from the others."""
 
 
-def read_json(path: Path, what: str, mend: str = "the file may be cut short") -> dict[str, Any]:
+def read_json(path: Path, what: str, mend: str = CUT_SHORT) -> dict[str, Any]:
     """The JSON object in ``path``.
 
     Args:
@@ -91,7 +93,7 @@ def read_json(path: Path, what: str, mend: str = "the file may be cut short") ->
     return document
 
 
-def read(path: Path, kind: type[T], what: str, hint: str = CHANGED, mend: str = "the file may be cut short") -> T:
+def read(path: Path, kind: type[T], what: str, hint: str = CHANGED, mend: str = CUT_SHORT) -> T:
     """The document in ``path`` as ``kind``, a model of pydantic or a dataclass.
 
     Args:
