@@ -205,55 +205,6 @@ def read_scale(text: str | None) -> Scale | None:
     return None if text is None else exact(text)
 
 
-def network_fields(
-    network: str | None,
-    model: str | None,
-    weights: Path | None,
-    scale: str | None,
-    arguments: Iterable[str] | None,
-    dropped: Iterable[str] | None = None,
-    branches: Iterable[str] | None = None,
-    input_channels: Sequence[str] | None = None,
-    value_range: str | None = None,
-    order: str | None = None,
-) -> dict[str, object]:
-    """The fields of a request that say which network, and what it expects of pictures; only those that were given.
-
-    Raises:
-        UsageError: two networks, weights of several, or an argument that cannot be read.
-        FileError: weights alone, of no network that is known; or a file that holds no numbers.
-    """
-    if network is not None and model is not None:
-        raise UsageError("--network and --model both name a network", "Keep one of them.")
-    channels, named, chosen = read_input_channels(input_channels), read_model(model), read_arguments(arguments)
-    if named is not None and chosen:
-        from searchspaces.networks.own_code import OwnCode
-
-        code = OwnCode.read(named)
-        if code is not None:  # the name of code holds its arguments
-            named, chosen = str(code.given(chosen)), {}
-    factor = read_scale(scale)
-    if weights is not None and network is None and model is None:
-        from searchspaces.networks.input_channels import parse
-        from searchspaces.networks.recognition import recognise
-
-        recognised = recognise(weights, factor, parse(channels or ()))
-        network, factor = recognised.name, recognised.scale
-    fields = {
-        "network": network,
-        "model": named,
-        "weights": weights,
-        "scale": factor,
-        "arguments": chosen or None,
-        "dropped": tuple(dropped or ()) or None,
-        "branches": tuple(branches or ()) or None,
-        "input_channels": channels,
-        "value_range": value_range,
-        "order": order,
-    }
-    return given(fields)
-
-
 def read_input_channels(texts: Sequence[str] | None) -> tuple[str, ...] | None:
     """The steps of ``--input-channels`` with numbers in place of files.
 
@@ -267,24 +218,7 @@ def read_input_channels(texts: Sequence[str] | None) -> tuple[str, ...] | None:
     return with_numbers(texts)
 
 
-def space_fields(
-    scope: str | None, weight_bits: str | None, activation_bits: str | None, pins: Iterable[str] | None
-) -> dict[str, object]:
-    """The fields of a request that say which widths may be chosen; only those that were given.
-
-    Raises:
-        UsageError: one of them cannot be read.
-    """
-    return given(
-        {
-            "scope": read_scope(scope),
-            "weight_bits": read_bits("--weight-bits", weight_bits),
-            "activation_bits": read_bits("--activation-bits", activation_bits),
-            "pins": read_pins(pins) or None,
-        }
-    )
-
-
 def given(fields: Mapping[str, object]) -> dict[str, object]:
-    """Without what was left out."""
-    return {name: value for name, value in fields.items() if value is not None}
+    """Without what was left out, which is None or a collection of nothing; lists as tuples."""
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return {name: value for name, value in frozen.items() if value is not None and value not in ((), {})}

@@ -160,14 +160,18 @@ Bitops = Annotated[
 ]
 WeightBits = Annotated[str | None, typer.Option(help="Weight widths to consider, such as 2,4,8 or 8,fp8e4m3.", metavar="LIST")]
 ActivationBits = Annotated[str | None, typer.Option(help="Activation widths to consider, such as 8,16.", metavar="LIST")]
-Pin = Annotated[list[str] | None, typer.Option(help="Fix the width of a layer or tensor (repeatable).", metavar="NAME=BITS")]
+Pin = Annotated[
+    list[str] | None, typer.Option("--pin", help="Fix the width of a layer or tensor (repeatable).", metavar="NAME=BITS")
+]
 Arg = Annotated[
     list[str] | None,
-    typer.Option(help="An argument for a built-in network, or for a callable of your own (repeatable).", metavar="KEY=VALUE"),
+    typer.Option(
+        "--arg", help="An argument for a built-in network, or for a callable of your own (repeatable).", metavar="KEY=VALUE"
+    ),
 ]
 Drop = Annotated[
     list[str] | None,
-    typer.Option(help="A block to leave out, by its name in the weights (repeatable).", metavar="BLOCK"),
+    typer.Option("--drop", help="A block to leave out, by its name in the weights (repeatable).", metavar="BLOCK"),
 ]
 DropAuto = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import notations, options
+from hwsearch.cli import groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.data.scale import network_text
 
@@ -39,25 +39,15 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 
 
 @allocators.command()
+@groups.grouped
 def compare(
+    *,
     target: options.Target = None,
-    network: options.Network = None,
-    scale: options.Scale = None,
-    weights: options.Weights = None,
-    model: options.Model = None,
-    arg: options.Arg = None,
-    input_channels: options.InputChannels = None,
-    value_range: options.ValueRange = None,
-    order: options.Order = None,
-    drop: options.Drop = None,
-    branches: options.Branches = None,
+    network: groups.NetworkOptions,
     images: options.Images = None,
     task: options.TaskName = None,
     input_size: options.Input = None,
-    scope: options.Scope = None,
-    weight_bits: options.WeightBits = None,
-    activation_bits: options.ActivationBits = None,
-    pin: options.Pin = None,
+    space: groups.SpaceOptions,
     budget: Annotated[
         list[str] | None,
         typer.Option(
@@ -105,16 +95,14 @@ def compare(
     from hwsearch.problem.request import Request
     from hwsearch.quality import chosen_proxy
 
-    fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
-    )
+    fields: dict[str, Any] = network.fields()
     fields |= notations.given(
         {
             "target": notations.read_target(target),
             "images": images,
             "task": task,
             "input_size": notations.read_size(input_size),
-            **notations.space_fields(scope, weight_bits, activation_bits, pin),
+            **space.fields(),
             "budgets": budgets.read(budget or [DEFAULT_BUDGET]),
             "methods": notations.read_methods(method),
             "seed": seed,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import compared, notations, options
+from hwsearch.cli import compared, groups, notations, options
 from hwsearch.cli.commands import inspect
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.data.scale import network_text
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = "jetson"
 DEFAULT_PLAN = "W8A8"
+BESIDE_A_FILE = ("--model", "--target", "--input", "--input-channels", "--with", "--json", "--quiet")
+"""What a model file can be priced with at its own widths."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,10 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="The main job")(estimate)
 
 
+@groups.grouped
 def estimate(
+    context: typer.Context,
+    *,
     plan: Annotated[
         str | None,
         typer.Option(
@@ -38,16 +42,7 @@ def estimate(
         ),
     ] = None,
     target: options.Target = None,
-    network: options.Network = None,
-    scale: options.Scale = None,
-    weights: options.Weights = None,
-    model: options.Model = None,
-    arg: options.Arg = None,
-    input_channels: options.InputChannels = None,
-    value_range: options.ValueRange = None,
-    order: options.Order = None,
-    drop: options.Drop = None,
-    branches: options.Branches = None,
+    network: groups.NetworkOptions,
     input_size: options.Input = None,
     fps: options.Fps = None,
     tile: options.Tile = None,
@@ -64,29 +59,13 @@ def estimate(
 
     A model file (--model net.tflite) is priced with its own widths, or with those of --plan.
     """
+    model = network.model
     if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
-        _refuse_beside_a_file(
-            {
-                "--network": network,
-                "--weights": weights,
-                "--scale": scale,
-                "--arg": arg,
-                "--drop": drop,
-                "--branches": branches,
-                "--fps": fps,
-                "--tile": tile,
-                "--halo": halo,
-                "--allow-edited": allow_edited,
-                "--range": value_range,
-                "--order": order,
-            }
-        )
-        size, channels = notations.read_size(input_size), notations.read_input_channels(input_channels)
+        _refuse_beside_a_file(context)
+        size, channels = notations.read_size(input_size), notations.read_input_channels(network.input_channels)
         inspect.show(Path(model), target or DEFAULT_TARGET, size, Terminal(as_json, quiet), opinion, channels)
         return
-    fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
-    )
+    fields: dict[str, Any] = network.fields()
     fields |= notations.given(
         {
             "target": notations.read_target(target),
@@ -127,11 +106,12 @@ def estimate(
     terminal.show(document, render)
 
 
-def _refuse_beside_a_file(options: Mapping[str, object]) -> None:
+def _refuse_beside_a_file(context: typer.Context) -> None:
     """What a file at its own widths is not priced with must not be dropped without a word."""
     from hwsearch.documents import units
 
-    given = [name for name, value in options.items() if value]
+    options = {option.opts[0]: context.get_parameter_source(str(option.name)) for option in context.command.params}
+    given = [name for name, source in options.items() if source and source.name == "COMMANDLINE" and name not in BESIDE_A_FILE]
     if given:
         raise UsageError(
             f"a model file at its own widths is priced without {units.listing(given)}",

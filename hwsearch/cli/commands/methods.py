@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import notations, options
+from hwsearch.cli import groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.data.scale import network_text
 
@@ -78,18 +78,11 @@ def read_pairs(texts: list[str]) -> list[tuple[int, int]]:
 
 
 @methods.command()
+@groups.grouped
 def compare(
+    *,
     target: options.Target = None,
-    network: options.Network = None,
-    scale: options.Scale = None,
-    weights: options.Weights = None,
-    model: options.Model = None,
-    arg: options.Arg = None,
-    input_channels: options.InputChannels = None,
-    value_range: options.ValueRange = None,
-    order: options.Order = None,
-    drop: options.Drop = None,
-    branches: options.Branches = None,
+    network: groups.NetworkOptions,
     images: options.Images = None,
     task: options.TaskName = None,
     input_size: options.Input = None,
@@ -141,9 +134,7 @@ def compare(
       hwsearch methods compare --network fsrcnn --bits 4/4 3/3
       hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
     """
-    fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
-    )
+    fields: dict[str, Any] = network.fields()
     fields |= notations.given(
         {
             "target": notations.read_target(target),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import MismatchError, UsageError
-from hwsearch.cli import notations, options
+from hwsearch.cli import groups, notations, options
 from hwsearch.cli.terminal import Terminal
 from hwsearch.documents.url import StorageUrl
 
@@ -26,21 +26,14 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="The main job")(optimize)
 
 
+@groups.grouped
 def optimize(
     context: typer.Context,
+    *,
     target: options.Targets = None,
-    network: options.Network = None,
-    scale: options.Scale = None,
-    weights: options.Weights = None,
-    model: options.Model = None,
-    arg: options.Arg = None,
-    drop: options.DropAuto = None,
-    branches: options.BranchesAuto = None,
+    network: groups.NetworkSearchOptions,
     images: options.Images = None,
     task: options.TaskName = None,
-    input_channels: options.InputChannels = None,
-    value_range: options.ValueRange = None,
-    order: options.Order = None,
     input_size: options.Input = None,
     fps: options.Fps = None,
     tile: options.Tile = None,
@@ -48,10 +41,7 @@ def optimize(
     budget: options.Budget = None,
     equal_bits: options.EqualBits = None,
     bitops: options.Bitops = None,
-    scope: options.Scope = None,
-    weight_bits: options.WeightBits = None,
-    activation_bits: options.ActivationBits = None,
-    pin: options.Pin = None,
+    space: groups.SpaceOptions,
     evaluations: Annotated[
         int | None,
         typer.Option(help="Number of plans to simulate while refining the front. Default: 120.", min=1, show_default=False),
@@ -102,9 +92,7 @@ def optimize(
 
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
-    fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
-    )
+    fields: dict[str, Any] = network.fields()
     fields |= notations.given(
         {
             "target": notations.read_target(target[0]) if target and len(target) == 1 else None,
@@ -113,8 +101,8 @@ def optimize(
             "input_size": notations.read_size(input_size),
             "fps": notations.read_fps(fps),
             **notations.read_tile(tile, halo),
-            "budgets": budgets.read(budget, equal_bits, bitops) or None,
-            **notations.space_fields(scope, weight_bits, activation_bits, pin),
+            "budgets": budgets.read(budget, equal_bits, bitops),
+            **space.fields(),
             "evaluations": QUICK if quick and evaluations is None else evaluations,
             "probes": QUICK if quick and probes is None else probes,
             "quick": quick or None,

@@ -9,7 +9,7 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Width
-from hwsearch.cli import notations, options
+from hwsearch.cli import groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.data.scale import network_text
 
@@ -43,24 +43,14 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 
 
 @proxies.command()
+@groups.grouped
 def compare(
-    network: options.Network = None,
-    scale: options.Scale = None,
-    weights: options.Weights = None,
-    model: options.Model = None,
-    arg: options.Arg = None,
-    input_channels: options.InputChannels = None,
-    value_range: options.ValueRange = None,
-    order: options.Order = None,
-    drop: options.Drop = None,
-    branches: options.Branches = None,
+    *,
+    network: groups.NetworkOptions,
     images: options.Images = None,
     task: options.TaskName = None,
     input_size: options.Input = None,
-    scope: options.Scope = None,
-    weight_bits: options.WeightBits = None,
-    activation_bits: options.ActivationBits = None,
-    pin: options.Pin = None,
+    space: groups.SpaceOptions,
     probes: Annotated[int, typer.Option(help="Number of random plans to simulate.", min=10)] = 200,
     draw: Annotated[
         str,
@@ -84,15 +74,13 @@ def compare(
       hwsearch proxies compare --network fsrcnn
       hwsearch proxies compare --network vdsr --scale 2 --weights vdsr_y.safetensors --probes 60 --out vdsr.json
     """
-    fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
-    )
+    fields: dict[str, Any] = network.fields()
     fields |= notations.given(
         {
             "images": images,
             "task": task,
             "input_size": notations.read_size(input_size),
-            **notations.space_fields(scope, weight_bits, activation_bits, pin),
+            **space.fields(),
             "seed": seed,
         }
     )
