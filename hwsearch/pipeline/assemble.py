@@ -10,6 +10,7 @@ import torch
 from hwmodels import cost
 from hwmodels.fitting import agreement
 from hwmodels.numbers import Precision
+from hwsearch.documents.clock import Clock
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import (
     Crop,
@@ -30,35 +31,28 @@ from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
 from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem
-from hwsearch.problem.request import Request
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops
 from hwsearch.runs.directory import RunDirectory
-from hwsearch.search import frame_rate, tiling_options
+from hwsearch.search import tiling_options
 from hwsearch.search.found import Search
+from hwsearch.search.posed import PosedSearch
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.ir.graph import execute
 
 
-def to_plan(
-    name: str,
-    row: int,
-    request: Request,
-    problem: Problem,
-    photos: Pictures,
-    search: Search,
-    calibration: Calibration,
-    proof: PlanProof | None = None,
+def _plan(
+    name: str, row: int, posed: PosedSearch, search: Search, calibration: Calibration, proof: PlanProof | None = None
 ) -> Plan:
     """One measured row as a plan document."""
     return prove.plan_of(
         name,
         search.plans[row],
-        request,
-        problem,
-        photos,
+        posed.request,
+        posed.problem,
+        posed.photos,
         predicted=prove.price_of(search.objectives, row, float(search.losses[row])),
         tiling=search.tilings[row].tiling,
         origin=search.origins[row],
@@ -68,7 +62,7 @@ def to_plan(
     )
 
 
-def device_facts(problem: Problem) -> DeviceFacts:
+def _device_facts(problem: Problem) -> DeviceFacts:
     """The device's numbers, ready to print, with their sources."""
     device = problem.device
     facts = [Fact(key=key, value=value, source=source, note=note) for key, value, source, note in device.facts()]
@@ -111,7 +105,7 @@ def reference(problem: Problem, photos: Pictures) -> Reference:
     )
 
 
-def crops(name: str, quantized: QuantizedGraph, problem: Problem, photos: Pictures, run: RunDirectory) -> list[Crop]:
+def _crops(name: str, quantized: QuantizedGraph, problem: Problem, photos: Pictures, run: RunDirectory) -> list[Crop]:
     """Magnified details of the evaluation pictures: original, baseline, floating point, plan, error; none where outputs are no
     pictures."""
     made, task = [], photos.task
@@ -161,19 +155,16 @@ def _schedule(search: Search, row: int) -> list[ScheduleStep]:
 
 
 def results(
-    request: Request,
-    problem: Problem,
-    tilings: TilingOptions,
-    photos: Pictures,
+    posed: PosedSearch,
     search: Search,
     calibration: Calibration,
     sqnr: list[SignalToNoise],
     proofs: Mapping[int, PlanProof],
     run: RunDirectory,
-    wall_s: float,
-    stages_s: Mapping[str, float],
+    clock: Clock,
 ) -> Results:
     """Everything that the run shows, as one document."""
+    request, problem, photos = posed.request, posed.problem, posed.photos
     names = search.names()
     shown = search.picks["budget" if "budget" in search.picks else "knee"]
     return Results(
@@ -190,12 +181,11 @@ def results(
         quality=NamedQuality(name=photos.task.quality.name, unit=photos.task.quality.unit),
         second=NamedQuality(name=photos.task.second.name, unit=photos.task.second.unit),
         baseline=photos.task.baseline_name,
-        device=device_facts(problem),
+        device=_device_facts(problem),
         uncounted=list(problem.graph.uncounted),
-        notes=[*notes.sentences(request, problem, tilings, search, proofs), *notes.about_versions(run.read())],
+        notes=[*notes.sentences(posed, search, proofs), *notes.about_versions(run.read())],
         front=[
-            to_plan(names[row], row, request, problem, photos, search, calibration, proofs.get(row))
-            for row in sorted(names, key=names.__getitem__)
+            _plan(names[row], row, posed, search, calibration, proofs.get(row)) for row in sorted(names, key=names.__getitem__)
         ],
         chosen={role: names[row] for role, row in search.picks.items()},
         points=_points(search),
@@ -204,21 +194,21 @@ def results(
         sqnr=sqnr,
         layers={names[row]: _layers(search, row) for row in proofs},
         schedule={names[row]: _schedule(search, row) for row in proofs},
-        crops=crops(names[shown], proofs[shown].quantized, problem, photos, run),
+        crops=_crops(names[shown], proofs[shown].quantized, problem, photos, run),
         pictures={
             "calibration": photos.calibration,
             "search": [pair.name for pair in photos.search],
             "evaluation": [pair.name for pair in photos.evaluation],
         },
-        budgets=frame_rate.budgets_with(request.budgets, request.fps),
+        budgets=dict(posed.budgets),
         fps=request.fps,
-        tilings=_tilings(tilings, search, shown),
+        tilings=_tilings(posed.tilings, search, shown),
         limits={name: float(value) for name, value in problem.table.limits.items()},
         command=request.command,
         seed=request.seed,
         evaluations=len(search.plans),
-        wall_s=wall_s,
-        stages_s=dict(stages_s),
+        wall_s=clock.wall_s,
+        stages_s=clock.stages_s,
         versions=versions(),
         created=prove.now(),
         resumed=run.read().legs,

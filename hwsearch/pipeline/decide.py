@@ -17,8 +17,7 @@ from functools import partial
 from hwmodels.errors import BudgetError
 from hwsearch.documents.configuration import Rewritings, Rewritten
 from hwsearch.documents.progress import STEPS, Progress, follow
-from hwsearch.pipeline import block_losses, branch_promises
-from hwsearch.pipeline import optimize as pipeline
+from hwsearch.pipeline import block_losses, branch_promises, damages
 from hwsearch.problem.network import adapted
 from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem, pose
@@ -189,7 +188,7 @@ class _Deciding:
                 measuring = prepare(
                     own.problem, self.photos, request.seed, own.shared, follow(stage, STEPS), request.methods, judge
                 )
-            measure = partial(pipeline.measured_tables, self.photos, judge.float_mse, own.request, self.progress)
+            measure = partial(damages.known, self.photos, judge.float_mse, own.request, self.progress)
             tables = own.shared.tables(own.problem.space, measure)
             self._calibrated[name] = measuring.calibration, tables[chosen_proxy.best((), tables)]
         return self._calibrated[name]

@@ -15,6 +15,7 @@ from hwsearch.documents.results import LayerRow
 from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import Request
 from hwsearch.search import correlation, frame_rate
+from hwsearch.search.posed import PosedSearch
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
 
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from hwsearch.search.found import Search
 
 
-def sentences(
-    request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, PlanProof]
-) -> list[str]:
+def sentences(posed: PosedSearch, search: Search, proofs: Mapping[int, PlanProof]) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
+    request, problem, tilings = posed.request, posed.problem, posed.tilings
     said = [
         *_about_prices(problem),
         *problem.beside_weights,

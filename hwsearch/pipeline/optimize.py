@@ -7,42 +7,31 @@ network --trace--> graph, workload          device --load--> cost table
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from hwmodels.cost import CostTable
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
-from hwsearch.documents.results import ProxyCheck, Results
-from hwsearch.pipeline import assemble, expectations
+from hwsearch.documents.results import Results
+from hwsearch.pipeline import assemble, damages, expectations
 from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
-from hwsearch.problem.pictures import Pictures, choose_pictures
-from hwsearch.problem.pose import Problem, pose
 from hwsearch.problem.request import Request
-from hwsearch.quality import baseline, chosen_proxy
-from hwsearch.quality.damage import Damage
-from hwsearch.quality.evaluate import Evaluator
+from hwsearch.quality import baseline
 from hwsearch.quality.log import EvaluationLog
-from hwsearch.quality.measurement import Remembering, in_floating_point, prepare
+from hwsearch.quality.measurement import Remembering, prepare
 from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
-from hwsearch.runs import damage_cache, damage_file, directory, plan_cache, score_cache
+from hwsearch.runs import directory, plan_cache, score_cache
 from hwsearch.runs.run import REPORT, Run
-from hwsearch.search import correlation, find, frame_rate, tiling_options
-from hwsearch.search.exact import exact
+from hwsearch.search import checked_proxies, find
 from hwsearch.search.found import Search
-from hwsearch.search.propose import random_plans
-from hwsearch.search.tiling_options import TilingOptions
-from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.space import PlanRow, SearchSpace, matrix
+from hwsearch.search.posed import PosedSearch, pose_search
 
 if TYPE_CHECKING:
     from hwsearch.runs.cluster.coordinator import Coordinator
@@ -62,72 +51,6 @@ EXPECTED_S = {
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
 
 
-RANKED = 2
-"""A quick run ranks plans on every second of the crops that it is calibrated on: on the built-in network its ranks of random
-plans correlate with 0.993 where all of them give 1.000, and the plan that it proves is the same."""
-
-
-def measure_damage(
-    calibration: Calibration, photos: Pictures, float_mse: np.ndarray, seed: int, progress: Progress, *, quick: bool = False
-) -> dict[str, Damage]:
-    """The damage table of every proxy that searches use: noise measured on the crops, told in dB for pictures on which the
-    floating-point network errs by ``float_mse``."""
-    tables = {}
-    searched = chosen_proxy.measured(calibration.graph, calibration.space, quick)
-    if chosen_proxy.DEFAULT not in searched:
-        progress.say(f"{chosen_proxy.DEFAULT} is not measured: one run of this network for each choice would take too long")
-    with progress.stage("quality proxies", STEPS * len(searched)) as stage:
-        for name, info in searched.items():
-            report = follow(stage, STEPS)
-            tables[name] = replace(
-                info.measure(calibration, photos.crops[:: RANKED if quick else 1], seed, report, photos.task), float_mse=float_mse
-            )
-            report(name, 1.0)
-    return tables
-
-
-def check_proxies(
-    damages: Mapping[str, Damage], space: SearchSpace, log: EvaluationLog, count: int, seed: int, progress: Progress
-) -> tuple[list[ProxyCheck], list[PlanRow]]:
-    """Measure random plans and say how well each proxy ranks them."""
-    plans = random_plans.sample(space, count, seed=seed)
-    with progress.stage("checking the proxies on random plans", len(plans)) as stage:
-        measured = np.empty(len(plans))
-        for i, score in enumerate(log(plans)):
-            measured[i] = score.loss_db
-            stage.advance()
-    checks = []
-    for name, damage in damages.items():
-        predicted = damage.loss_db(matrix(plans))
-        checks.append(
-            ProxyCheck(
-                name=name,
-                spearman=correlation.spearman(predicted, measured),
-                seconds=damage.seconds,
-                predicted_db=predicted.tolist(),
-                simulated_db=measured.tolist(),
-            )
-        )
-    return checks, plans
-
-
-@dataclass(frozen=True, eq=False)
-class Posed:
-    """What a run works on: the network on its device, the ways to cut the picture, the budgets, the pictures, and the judge of
-    plans, which has seen the floating-point network."""
-
-    problem: Problem
-    tilings: TilingOptions
-    budgets: Mapping[str, float]
-    photos: Pictures
-    evaluator: Evaluator
-
-    @property
-    def tables(self) -> list[CostTable]:
-        """Prices, one table for each way to cut the picture that takes part."""
-        return [tiled.table for tiled in self.tilings.useful]
-
-
 def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
     """The whole job. Writes the run directory and returns what is in its ``results.json``.
 
@@ -143,11 +66,11 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         directory.check_empty(request.run_dir)
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
-        posed = _posed(request, shared.network if shared else None)
+        posed = pose_search(request, shared.network if shared else None)
         problem, space, photos = posed.problem, posed.problem.space, posed.photos
         shared = shared or Shared(problem.network, [space])
-        standing = _standing(request, posed)
-        lead = _shared_study(request, problem, photos)
+        standing = _standing(posed)
+        lead = _shared_study(posed)
     progress.say(f"{standing}, on the search pictures")
     with directory.RunDirectory.start(request, problem, photos) as run:
         clock.keep(run.clock_path)
@@ -165,23 +88,10 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         if glance is not None:
             glance.seen.update(scores.looks)
         with clock.stage("proxies"):
-            damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request, progress)
+            tables = damages.of_run(run, posed, shared, progress)
             ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
-            checks, probes = check_proxies(damages, space, log, request.probes, request.seed, progress)
-        search = find.find_plans(
-            request,
-            problem,
-            posed.tilings,
-            posed.budgets,
-            damages,
-            checks,
-            probes,
-            log,
-            glance,
-            run.journal_path,
-            clock,
-            progress,
-        )
+            proxies = checked_proxies.check(tables, space, log, request.probes, request.seed, progress)
+        search = find.find_plans(posed, proxies, log, glance, run.journal_path, clock, progress)
         if request.quick:  # one plan is proven, so one is chosen
             role = "budget" if "budget" in search.picks else "knee"
             search = replace(search, picks={role: search.picks[role]})
@@ -189,33 +99,22 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             team.finish()
         scores.keep(log.scores(), {} if glance is None else glance.seen)
         with clock.stage("prove"):
-            proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
+            proofs = _proven(posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(
-                request,
-                problem,
-                posed.tilings,
-                photos,
-                search,
-                measuring.calibration,
-                ratios,
-                proofs,
-                run,
-                clock.wall_s,
-                clock.stages_s,
-            )
+            results = assemble.results(posed, search, measuring.calibration, ratios, proofs, run, clock)
             results = run.finish(results)
             html.write(results, run.path)
     return results
 
 
-def _shared_study(request: Request, problem: Problem, photos: Pictures) -> Callable[..., Coordinator] | None:
+def _shared_study(posed: PosedSearch) -> Callable[..., Coordinator] | None:
     """What makes the coordinator of the study that a request names; None where it names none, and no database driver is loaded.
 
     Raises:
         FileError: the database cannot be used.
         MismatchError: the study measures something else.
     """
+    request, problem, photos = posed.request, posed.problem, posed.photos
     if request.storage is None or request.study is None:
         return None
     from hwsearch.runs.cluster import coordinator
@@ -224,30 +123,13 @@ def _shared_study(request: Request, problem: Problem, photos: Pictures) -> Calla
     return partial(coordinator.Coordinator, study, request, problem, photos)
 
 
-def _posed(request: Request, network: LoadedNetwork | None) -> Posed:
-    """Whatever can be refused is refused here, before anything is measured.
-
-    Raises:
-        BudgetError: no plan meets the budgets on price, or holds the rate.
-    """
-    problem = pose(request, network)
-    budgets = frame_rate.budgets_with(request.budgets, request.fps)
-    tilings = tiling_options.left_open(problem, request, budgets)
-    tables = [tiled.table for tiled in tilings.useful]
-    if request.fps is not None:
-        frame_rate.check_rate(request.fps, tables, problem.space, request.budgets)
-    exact.check_feasible(tables, problem.space, budgets)
-    photos = choose_pictures(request, problem.network)
-    return Posed(problem, tilings, budgets, photos, in_floating_point(problem, photos))
-
-
-def _standing(request: Request, posed: Posed) -> str:
+def _standing(posed: PosedSearch) -> str:
     """The floating-point network beside the simplest method, in words.
 
     Raises:
         UsageError: it is worse, and that was not forced; a run that goes on was asked before.
     """
-    standing = baseline.standing(posed.evaluator)
+    request, standing = posed.request, baseline.standing(posed.evaluator)
     if not request.resume:
         otherwise = partial(expectations.measured, request, posed.evaluator)
         baseline.check(standing, otherwise, force=request.force)
@@ -255,10 +137,10 @@ def _standing(request: Request, posed: Posed) -> str:
 
 
 def _proven(
-    request: Request, posed: Posed, calibration: Calibration, search: Search, plans_dir: Path, progress: Progress
+    posed: PosedSearch, calibration: Calibration, search: Search, plans_dir: Path, progress: Progress
 ) -> dict[int, PlanProof]:
     """The chosen plans, run in integers on the evaluation pictures; by row of ``search``, those whose proof fails, too."""
-    names, rows, proofs = search.names(), list(dict.fromkeys(search.picks.values())), {}
+    request, names, rows, proofs = posed.request, search.names(), list(dict.fromkeys(search.picks.values())), {}
     earlier = plan_cache.Plans(request.cache)
     with progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
         for row in rows:
@@ -290,38 +172,3 @@ def _finished(request: Request) -> Results | None:
     if not (run.path / REPORT).is_file():
         html.write(run.results, run.path)
     return run.results
-
-
-def _tables(
-    run: directory.RunDirectory,
-    space: SearchSpace,
-    shared: Shared,
-    photos: Pictures,
-    float_mse: np.ndarray,
-    request: Request,
-    progress: Progress,
-) -> dict[str, Damage]:
-    """The damage tables of a run: from its directory, where an earlier process left them, else from the cache, else measured and
-    written to both."""
-    if run.damage_path.exists():
-        with progress.stage("quality proxies", 1):
-            return damage_file.load(run.damage_path, space)
-
-    tables = shared.tables(space, partial(measured_tables, photos, float_mse, request, progress))
-    damage_file.save(run.damage_path, tables, space)
-    return tables
-
-
-def measured_tables(
-    photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
-) -> dict[str, Damage]:
-    """The damage tables of a calibrated network, from the cache of this person or for it."""
-    searched = chosen_proxy.measured(calibration.graph, calibration.space, request.quick)
-    name = damage_cache.key(calibration, photos, request.seed, searched, quick=request.quick)
-    if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
-        progress.say("quality proxies are taken from an earlier run; --no-cache measures them again")
-        return known
-    found = measure_damage(calibration, photos, float_mse, request.seed, progress, quick=request.quick)
-    if request.cache:
-        damage_cache.save(name, found, calibration.space)
-    return found

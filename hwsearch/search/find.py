@@ -13,17 +13,15 @@ from hwsearch.documents.clock import Clock
 from hwsearch.documents.origin import FoundBy, Origin
 from hwsearch.documents.progress import Progress, Stage
 from hwsearch.documents.results import ProxyCheck
-from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import Request
-from hwsearch.quality import chosen_proxy
-from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score
 from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Glance
-from hwsearch.search import correlation, evolve, found, pareto, rounds
+from hwsearch.search import checked_proxies, evolve, found, pareto, rounds
+from hwsearch.search.checked_proxies import CheckedProxies
+from hwsearch.search.posed import PosedSearch
 from hwsearch.search.predict.screen import Screen, trust
 from hwsearch.search.propose import given, uniform
-from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
 FRONT_POINTS = 20
@@ -31,13 +29,8 @@ FRONT_POINTS = 20
 
 
 def find_plans(
-    request: Request,
-    problem: Problem,
-    tilings: TilingOptions,
-    budgets: Mapping[str, float],
-    damages: Mapping[str, Damage],
-    checks: list[ProxyCheck],
-    probes: Sequence[PlanRow],
+    posed: PosedSearch,
+    proxies: CheckedProxies,
     log: EvaluationLog,
     glance: Glance | None,
     journal_path: Path,
@@ -48,20 +41,18 @@ def find_plans(
     ones. Every way to cut the picture has its own front; every plan then takes its best way.
 
     Args:
-        probes: random plans that ``checks`` tell the losses of.
         glance: what proposals are screened by once the fronts are measured; None: by nothing.
     """
-    space, tables = problem.space, [tiled.table for tiled in tilings.useful]
-    best = chosen_proxy.best(checks, damages)
-    start = given.plan(space, problem.network.widths)
+    request, space = posed.request, posed.problem.space
+    start = given.plan(space, posed.problem.network.widths)
     with clock.stage("exact front"), progress.stage("solving exactly, simulating the front", request.evaluations) as stage:
         solved = rounds.solve(
-            tables,
-            damages[best],
+            posed.tables,
+            proxies.best,
             space,
-            budgets,
-            probes,
-            np.array(checks[0].simulated_db),
+            posed.budgets,
+            proxies.probes,
+            proxies.losses_db,
             partial(_losses, log, stage),
             points=FRONT_POINTS,
             start=() if start is None else (start,),
@@ -72,7 +63,7 @@ def find_plans(
     with clock.stage("refine"), progress.stage("refining by simulation", request.evaluations) as stage:
         evolve.refine(
             space,
-            tables,
+            posed.tables,
             log,
             [*solved.anchors, *solved.plans, *uniforms.values()],
             evaluations=request.evaluations,
@@ -82,43 +73,39 @@ def find_plans(
             storage_path=journal_path,
             advance=stage.advance,
             screen=_screen(solved, glance),
-            tilings=["whole" if tiled.tiling is None else str(tiled.tiling) for tiled in tilings.useful],
+            tilings=["whole" if tiled.tiling is None else str(tiled.tiling) for tiled in posed.tilings.useful],
             methods=request.methods,
         )
-    scores = log.scores()
-    origins = _origins([*scores], probes, solved.plans, uniforms, start)
-    return _searched(request, problem, tilings, budgets, scores, origins, checks, _front_checks(best, solved))
+    return _searched(posed, proxies, solved, uniforms, start, log.scores())
 
 
 def _searched(
-    request: Request,
-    problem: Problem,
-    tilings: TilingOptions,
-    budgets: Mapping[str, float],
+    posed: PosedSearch,
+    proxies: CheckedProxies,
+    solved: rounds.Rounds,
+    uniforms: Mapping[str, PlanRow],
+    start: PlanRow | None,
     scores: Mapping[PlanRow, Score],
-    origins: dict[int, Origin],
-    checks: list[ProxyCheck],
-    front_checks: list[ProxyCheck],
 ) -> found.Search:
     """All measured plans with their prices, the front of them, and the plan for every role."""
     plans, rows = [*scores], matrix(scores)
     losses = np.array([score.loss_db for score in scores.values()])
-    objectives, taken = tilings.take(rows)
-    counting, limits = problem.space.counting, problem.table.limits
+    objectives, taken = posed.tilings.take(rows)
+    counting, limits = posed.problem.space.counting, posed.problem.table.limits
     front = pareto.front_of(losses, objectives, limits)
     counts = counting.of_plans(rows) if counting else {}
     return found.Search(
-        checks=checks,
-        front_checks=front_checks,
+        checks=proxies.checks,
+        front_checks=_front_checks(proxies.best.proxy, solved),
         plans=plans,
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, budgets, limits, counts),
-        origins=origins,
+        picks=pareto.choose(front, losses, objectives, posed.budgets, limits, counts),
+        origins=_origins(plans, proxies.probes, solved.plans, uniforms, start),
         tilings=taken,
         methods=[score.method for score in scores.values()],
-        rewritten=_ending(request),
+        rewritten=_ending(posed.request),
     )
 
 
@@ -171,13 +158,7 @@ def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
     """How well the loss of the exact plans was known before they were measured: by the proxy, and calibrated by the plans
     before them."""
     return [
-        ProxyCheck(
-            name=name,
-            spearman=correlation.spearman(predicted, solved.simulated_db),
-            seconds=0.0,
-            predicted_db=predicted.tolist(),
-            simulated_db=solved.simulated_db.tolist(),
-        )
+        checked_proxies.beside(name, predicted, solved.simulated_db)
         for name, predicted in ((proxy, solved.by_proxy_db), (f"{proxy}, calibrated", solved.predicted_db))
         if len(predicted) > 1
     ]

@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from hwsearch.documents.files import write_json  # noqa: E402
 from hwsearch.documents.progress import Silent  # noqa: E402
-from hwsearch.pipeline import optimize  # noqa: E402
+from hwsearch.pipeline import damages  # noqa: E402
 from hwsearch.problem.pictures import choose_pictures  # noqa: E402
 from hwsearch.problem.pose import pose  # noqa: E402
 from hwsearch.problem.request import Request  # noqa: E402
@@ -32,6 +32,7 @@ from hwsearch.quality.log import EvaluationLog  # noqa: E402
 from hwsearch.quality.measurement import prepare  # noqa: E402
 from hwsearch.quant.observe.work import macs_per_pixel  # noqa: E402
 from hwsearch.search import (  # noqa: E402
+    checked_proxies,
     find,
     rounds,
     tiling_options,
@@ -74,38 +75,36 @@ def main() -> None:
     measuring = prepare(problem, photos, given.seed)
     with tempfile.TemporaryDirectory() as folder:
         log = EvaluationLog(Path(folder) / "evaluations.jsonl", lambda plans: map(measuring, plans), problem.space)
-        float_mse = measuring.evaluator.float_mse
-        damages = optimize.measure_damage(measuring.calibration, photos, float_mse, given.seed, Silent())
-        checks, probes = optimize.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())
-        best = max(checks, key=lambda check: check.spearman)
+        tables = damages.measure(photos, measuring.evaluator.float_mse, request, Silent(), measuring.calibration)
+        proxies = checked_proxies.check(tables, problem.space, log, given.probes, given.seed, Silent())
         tilings = tiling_options.left_open(problem, request, {})
         solved = rounds.solve(
             [tiled.table for tiled in tilings.useful],
-            damages[best.name],
+            proxies.best,
             problem.space,
             {},
-            probes,
-            np.array(best.simulated_db),
+            proxies.probes,
+            proxies.losses_db,
             lambda plans: [score.loss_db for score in log(plans)],
             points=find.FRONT_POINTS,
             evaluations=given.evaluations,
         )
     measured = solved.simulated_db
     print(
-        f"{problem.network.name} x{problem.network.scale} on {problem.device.name}: {len(probes)} probes, "
+        f"{problem.network.name} x{problem.network.scale} on {problem.device.name}: {len(proxies.probes)} probes, "
         f"{len(solved.anchors)} plans of one width, {len(measured)} plans of {solved.count} fronts, median loss "
         f"{np.median(measured):.3f} dB, {time.process_time() - started:.0f} s"
     )
     half = len(measured) // 2
-    for name, predicted in ((best.name, solved.by_proxy_db), ("calibrated", solved.predicted_db)):
+    for name, predicted in ((proxies.best.proxy, solved.by_proxy_db), ("calibrated", solved.predicted_db)):
         print(f"  {name:12} {_told(predicted, measured)}; later half: {_told(predicted[half:], measured[half:])}")
     if given.out is not None:
         write_json(
             given.out,
             {
                 "arguments": vars(given),
-                "proxies": checks,
-                "proxy": best.name,
+                "proxies": proxies.checks,
+                "proxy": proxies.best.proxy,
                 "by_proxy_db": solved.by_proxy_db,
                 "predicted_db": solved.predicted_db,
                 "simulated_db": measured,

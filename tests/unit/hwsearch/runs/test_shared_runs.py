@@ -28,6 +28,8 @@ from hwsearch.documents.files import jsonable
 from hwsearch.documents.progress import Silent
 from hwsearch.documents.url import StorageUrl
 from hwsearch.pipeline import optimize
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
 from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
@@ -220,8 +222,8 @@ def test_a_worker_that_would_measure_something_else_is_refused(
 ) -> None:
     """By name: weights, pictures, versions; and a machine that computes differently, by a plan that both measure."""
     request = replace(alone.request, run_dir=None)
-    problem = optimize.pose(request)
-    photos = optimize.choose_pictures(request, problem.network)
+    problem = pose(request)
+    photos = choose_pictures(request, problem.network)
     loss = measurement.prepare(problem, photos, request.seed)(problem.space.uniform(4, 8)).loss_db
     study = SharedStudy.create(url, "other", ("loss_db", "latency_s", "memory_bytes"))
     about = {
