@@ -31,6 +31,7 @@ from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
 from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem
+from hwsearch.quality import figures
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -90,14 +91,13 @@ def _tilings(tilings: TilingOptions, search: Search, row: int) -> list[TilingPoi
 def reference(problem: Problem, photos: Pictures) -> Reference:
     """The floating-point network on the evaluation samples, and its price on the device's best floating-point units."""
     task, samples = photos.task, photos.evaluation
-    with torch.no_grad():
-        figures = [task.figures(execute(problem.graph, sample.low), sample) for sample in samples]
+    quality, second = figures.on(lambda x: execute(problem.graph, x), samples, task)
     simplest = [figure.quality for sample in samples if (figure := task.baseline(sample)) is not None]
     precision = next((name for name in ("FP16", "FP32") if name in problem.device.rates), None)
     latency = cost.uniform(problem.device, problem.workload, Precision.parse(precision)).latency_s if precision else None
     return Reference(
-        quality_db=float(np.mean([figure.quality for figure in figures])),
-        second=float(np.mean([figure.second for figure in figures])),
+        quality_db=float(quality.mean()),
+        second=second,
         baseline_db=float(np.mean(simplest)) if simplest else None,
         weight_bytes=4 * (problem.graph.parameters + problem.graph.constants),
         latency_s=latency,

@@ -12,22 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
-import torch
-from pydantic import Field
 from torch import Tensor
 
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
-from hwmodels.numbers import Width, bits_of
-from hwsearch.documents.bounds import Scale
-from hwsearch.documents.document import Document
+from hwmodels.numbers import bits_of
+from hwsearch.documents.comparisons import Allocated, AllocatorComparison, AllocatorRow
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
-from hwsearch.documents.versions import versions
 from hwsearch.problem.calibrated import calibrated
+from hwsearch.problem.compared_on import compared_on
 from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.pose import Problem, pose
 from hwsearch.problem.request import Request
-from hwsearch.quality import chosen_proxy
+from hwsearch.quality import chosen_proxy, figures
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.intervals import difference, interval
@@ -38,7 +35,6 @@ from hwsearch.search.allocate import ALLOCATORS
 from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
-from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
@@ -46,76 +42,6 @@ COSTS = tuple(name for name in exact.BUDGETS if name != "loss")
 """What bits can be made to save."""
 QUALITY = "loss"
 BYTE = 8
-
-
-class Allocated(Document):
-    """One plan: its widths, price and quality. ``mean_weight_bits`` are by parameters, ``mean_tensor_bits`` by elements, over the
-    whole network; the four ratios say how many times smaller that is than 32 and than 8 bits. ``half_db``: half the 95 % interval
-    of the loss; ``second``: the task's other figure, of its integers."""
-
-    weight_bits: dict[str, Width]
-    activation_bits: dict[str, Width]
-    mean_weight_bits: float
-    mean_tensor_bits: float
-    weights_than_fp32: float
-    tensors_than_fp32: float
-    weights_than_int8: float
-    tensors_than_int8: float
-    cost: float
-    latency_s: float
-    weight_bytes: int
-    memory_bytes: int
-    energy_j: float | None
-    predicted_db: float
-    simulated_db: float
-    loss_db: float
-    half_db: float
-    losses_db: list[float]
-    second: float
-
-
-class AllocatorRow(Document):
-    """A rule and the exact solver at its cost. ``rungs``: plans of the rule; ``gain_db``: what the exact plan loses less, with
-    half its interval."""
-
-    allocator: str
-    reconstructed: str
-    rungs: int
-    rule: Allocated
-    exact: Allocated
-    gain_db: float
-    gain_half_db: float
-    tie: bool
-
-
-class AllocatorComparison(Document):
-    """A comparison of rules, and all that it was made from. ``eight_bits``: W8A8 beside them, whatever the budget, None where the
-    target lacks it; ``unreached``: rules without a plan within the budget. ``float_second``: of ``second_name``."""
-
-    network: str
-    scale: Scale
-    weights_sha256: str
-    dropped: list[str] = Field(default_factory=list)
-    """Blocks that the network is without."""
-    branches: dict[str, int] = Field(default_factory=dict)
-    """Layer -> rank of its low-rank branch."""
-    target: str
-    input_size: tuple[int, int] | None = None
-    """Height and width of the picture that is priced; files of earlier versions do not tell."""
-    scope: str
-    budgets: dict[str, float]
-    cost: str
-    proxy: str
-    quality_name: str
-    second_name: str
-    float_db: float
-    float_second: float
-    pictures: list[str]
-    seed: int
-    versions: dict[str, str]
-    eight_bits: Allocated | None
-    rows: list[AllocatorRow]
-    unreached: list[str]
 
 
 def compare(
@@ -169,11 +95,7 @@ def compare(
         raise BudgetError("none of these rules has a plan within the budgets", "`hwsearch optimize` looks at all plans.")
     eight = _everywhere(problem.space, BYTE)
     return AllocatorComparison(
-        network=problem.network.name,
-        scale=problem.network.scale,
-        weights_sha256=problem.network.weights_sha256,
-        dropped=list(problem.network.dropped),
-        branches=branches.read(request.branches),
+        **compared_on(request, problem.network),
         target=problem.device.name,
         input_size=problem.input_size,
         scope=request.scope,
@@ -185,8 +107,6 @@ def compare(
         float_db=judges[1].float_db,
         float_second=describe.float_second,
         pictures=[pair.name for pair in judges[1].pairs],
-        seed=request.seed,
-        versions=versions(),
         eight_bits=None if eight is None else describe(eight),
         rows=rows,
         unreached=[name for name, row in found.items() if row is None],
@@ -241,9 +161,7 @@ class _Described:
 
     def _figures(self, network: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, float]:
         """Quality on each picture that no rule saw, dB, and the mean of the task's second figure."""
-        with torch.no_grad():
-            found = [self.grounds.task.figures(network(pair.low), pair) for pair in self._unseen.pairs]
-        return np.array([figures.quality for figures in found]), float(np.mean([figures.second for figures in found]))
+        return figures.on(network, self._unseen.pairs, self.grounds.task)
 
     def __call__(self, plan: PlanRow) -> Allocated:
         space, workload = self._problem.space, self._problem.workload

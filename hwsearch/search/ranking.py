@@ -12,14 +12,11 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from pydantic import Field
 
 from hwmodels.errors import UncountedError, UsageError
-from hwmodels.numbers import Width
-from hwsearch.documents.bounds import Scale
-from hwsearch.documents.document import Document
+from hwsearch.documents.comparisons import Ranked, Ranking
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
-from hwsearch.documents.versions import versions
+from hwsearch.problem.compared_on import compared_on
 from hwsearch.problem.network import load_network
 from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.request import Request
@@ -32,7 +29,6 @@ from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.search import correlation
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
-from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space, matrix
 from searchspaces.tracing.trace import to_workload
@@ -43,61 +39,6 @@ PLAN_MACS = 1e10
 """Multiply-accumulates that measuring one plan may cost, about half a second of one core; pictures are cut down to it."""
 TOP = 0.1
 FOLDS = 5
-
-
-class Ranked(Document):
-    """One proxy against the measured plans.
-
-    ``spearman``, ``kendall``: rank correlation of predicted with measured loss (Kendall's tau-b). ``top_found``: share of the
-    best tenth of the plans that is in the proxy's best tenth. ``error_db``, ``error_share``: median error of the predicted loss,
-    in dB and as a share of the measured one, as the proxy comes; ``calibrated_...``: after its table was calibrated by four
-    fifths of the plans, on the fifth that it has not seen, for all fifths. ``cpu_s``: processor time of the proxy, without the
-    rounding of weights and tensors, which every proxy and every plan needs.
-    """
-
-    name: str
-    spearman: float
-    kendall: float
-    top_found: float
-    error_db: float
-    error_share: float
-    calibrated_error_db: float
-    calibrated_error_share: float
-    calibrated_spearman: float
-    cpu_s: float
-    forward_passes: int
-    backward_passes: int
-    predicted_db: list[float]
-    calibrated_db: list[float]
-
-
-class Ranking(Document):
-    """A comparison of proxies, and all that it was made from. ``plan_cpu_s``: processor time of measuring one plan."""
-
-    network: str
-    scale: Scale
-    weights_sha256: str
-    dropped: list[str] = Field(default_factory=list)
-    """Blocks that the network is without."""
-    branches: dict[str, int] = Field(default_factory=dict)
-    """Layer -> rank of its low-rank branch."""
-    weight_bits: tuple[Width, ...]
-    activation_bits: tuple[Width, ...]
-    names: list[str]
-    plans: list[list[int]]
-    simulated_db: list[float]
-    float_db: float
-    pictures: list[str]
-    pixels: int
-    """High-resolution pixels that every plan was measured on."""
-    plan_cpu_s: float
-    seed: int
-    versions: dict[str, str]
-    draw: str
-    """How the plans were drawn (``random_plans.DRAWS``)."""
-    loss_range_db: tuple[float, float]
-    """Between which losses nine of ten of them lie."""
-    proxies: list[Ranked]
 
 
 def compare(request: Request, progress: Progress | None = None, draw: str = "mixed") -> Ranking:
@@ -143,11 +84,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
             ranked.append(_ranked(replace(damage, float_mse=evaluator.float_mse), matrix(plans), losses, cpu_s))
             report(name, 1.0)
     return Ranking(
-        network=network.name,
-        scale=network.scale,
-        weights_sha256=network.weights_sha256,
-        dropped=list(network.dropped),
-        branches=branches.read(request.branches),
+        **compared_on(request, network),
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         names=list(space.names),
@@ -157,8 +94,6 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         pictures=[pair.name for pair in measured_on],
         pixels=sum(math.prod(pair.high.shape[:2]) for pair in measured_on),
         plan_cpu_s=plan_cpu_s,
-        seed=request.seed,
-        versions=versions(),
         draw=draw,
         loss_range_db=correlation.loss_range(losses),
         proxies=sorted(ranked, key=lambda found: -found.spearman),

@@ -23,7 +23,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from hwsearch.documents import units
-from hwsearch.plans.compare_methods import MethodComparison, MethodRow, beside_the_best
+from hwsearch.documents.comparisons import MethodComparison, MethodRow
+from hwsearch.plans.compare_methods import beside_the_best
 from hwsearch.quality.intervals import difference
 from hwsearch.quant import methods
 

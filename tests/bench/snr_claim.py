@@ -27,8 +27,8 @@ from torch import nn
 
 from hwmodels.counting import FLOAT_BITS
 from hwsearch.documents import files
+from hwsearch.documents.comparisons import Allocated, AllocatorComparison
 from hwsearch.plans import compare_allocators
-from hwsearch.plans.compare_allocators import Allocated, AllocatorComparison
 from hwsearch.problem.request import Request
 from searchspaces.networks.classifier import IMAGENET
 from searchspaces.networks.classifier.resnet import ResNet18

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from methods import WANTED, beside_published, figure, joined, missing, page, verdicts
 
-from hwsearch.plans.compare_methods import MethodComparison, MethodRow
+from hwsearch.documents.comparisons import MethodComparison, MethodRow
 
 HARD = np.array([1.0, 3.0, 2.0, 5.0, 4.0])
 """What every method loses on five pictures, before its own share."""

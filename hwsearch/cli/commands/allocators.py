@@ -14,7 +14,7 @@ from searchspaces.data.scale import network_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.plans.compare_allocators import Allocated, AllocatorComparison
+    from hwsearch.documents.comparisons import Allocated, AllocatorComparison
 
 allocators = typer.Typer(help="Published rules of bit allocation: list them, compare them with the exact solver.")
 DEFAULT_BUDGET = "loss=0.3dB"

@@ -16,7 +16,7 @@ from searchspaces.data.scale import network_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.plans.compare_methods import MethodComparison, MethodRow
+    from hwsearch.documents.comparisons import MethodComparison, MethodRow
 
 methods = typer.Typer(help="The quantization methods: list them, compare them on a network.", no_args_is_help=False)
 

@@ -16,7 +16,7 @@ from searchspaces.data.scale import network_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.search.ranking import Ranking
+    from hwsearch.documents.comparisons import Ranking
 
 proxies = typer.Typer(help="The quality proxies: list them, compare them on a network.", no_args_is_help=False)
 
