@@ -19,8 +19,10 @@ from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firm
 from hwsearch.formats.running.reach import coarsest_step, enlargement, receptive_radius
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.running.windows import windows
+from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.scale import at_least, between, enlarged
+from searchspaces.ir.graph import Node
 from searchspaces.ops.moves.resize import Resize
 
 INNER, LEAST_SIDE = 32, 48
@@ -41,9 +43,17 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     ops = [node.op for node in qgraph.graph.nodes]
     if any(isinstance(op, norms.SUMMED_OTHERWISE) for op in ops):
         return Tolerance(1.0, BEYOND_ONE_BEHIND_LENGTHS, "Sums of squares in single precision explain a few differences.")
-    if any(isinstance(op, Resize) and not op.moves for op in ops):
+    if any(_interpolates_reals(node, qgraph) for node in qgraph.graph.nodes):
         return Tolerance(1.0, BEYOND_ONE_CODE, "Interpolation in single precision explains differences of 1 only.")
     return Tolerance()
+
+
+def _interpolates_reals(node: Node, qgraph: QuantizedGraph) -> bool:
+    """Whether a node interpolates in single precision, as it does where the engine does (see ``steps.resizing``)."""
+    if not isinstance(node.op, Resize) or node.op.moves or node.op.mode == "nearest":
+        return False
+    source, target = (qgraph.formats[name] for name in (node.inputs[0], node.name))
+    return node.op.mode != "bilinear" or node.op.whole_factor is None or not codes.narrow(source, target)
 
 
 class CompiledNetwork:

@@ -17,6 +17,7 @@ from searchspaces.ops.input import Unknown
 from searchspaces.ops.maps.activation import Activation, Relu, Relu6
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.moves.move import Concat, View
+from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.ops.reductions.reduce import MaxPool
 from searchspaces.ops.reductions.softmax import Softmax
@@ -39,6 +40,7 @@ def _table(rule: str, layers: str, additions: str) -> OpTable[str]:
     table.put("ONNX Runtime's QLinearSoftmax at 8 bits" if rule == "f32" else "TFLite's fixed-point softmax", Softmax)
     table.put("codes in and out, single precision inside, in a fixed order", LayerNorm)
     if rule != "f32":
+        table.put("bilinear as TFLite's kernels weigh codes, else rounded once", Resize)
         table.put("a table of codes between 8-bit tensors", Relu, Relu6)
     return table
 

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded
+from hwsearch.formats.c.calls.maps import RULE
 from hwsearch.formats.c.calls.places import LAST, copies
+from hwsearch.quant.engine.operators import bilinear
+from hwsearch.quant.engine.steps import codes, resizing
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
@@ -19,6 +22,7 @@ from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Re
 from searchspaces.ops.moves.resize import Resize
 
 REAL_BYTES = 4
+"""Of a value that is interpolated between columns alone, real or whole."""
 VANISHING = 1e-12
 """Weights of an interpolation that are none."""
 
@@ -76,8 +80,47 @@ def _resize(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         _enlarge(lowering, node, step, "hws_resize_nearest", op.whole_factor)
     elif op.moves:
         _move(lowering, node, step)
+    elif _in_integers(lowering, node):
+        _interpolate_codes(lowering, node, step)
     else:
         _interpolate(lowering, node, step)
+
+
+def _in_integers(lowering: Lowering, node: Node) -> bool:
+    """Whether the engine interpolates codes as TFLite does."""
+    ((source,), target), op = lowering.sides(node), node.op
+    assert isinstance(op, Resize)
+    places, before, after = resizing.places(RULE, source, target), lowering.picture(node.inputs[0]), lowering.picture(node.name)
+    return places == "whole" and resizing.by_kernel(op, before[1:], after[1:], places)
+
+
+def _interpolate_codes(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """Every pixel from the two rows and columns between which it lies, in integers."""
+    ((fmt,), target), op = lowering.sides(node), node.op
+    assert isinstance(op, Resize)
+    channels, *before = lowering.picture(node.inputs[0])
+    _, *after = lowering.picture(node.name)
+    members: dict[str, Any] = {}
+    for name, side, result in zip(("row", "column"), before, after, strict=True):
+        lies = bilinear.between(side, result, op.align_corners, "whole")
+        taps = 1 if side == result else min(2, side)
+        first = np.clip(lies.first, 0, side - taps)
+        weight = np.where(lies.first == lies.second, 1024 * (lies.first - first), lies.weight)
+        members[f"{name}_taps"] = taps
+        members[f"{name}s"] = step.array(f"{name}s", "int32_t", first)
+        members[f"{name}_weights"] = step.array(f"{name}_weights", "int32_t", weight)
+    members["table"] = "0"
+    if resizing.converted(fmt, target):
+        stored = np.arange(fmt.grid.last_code + 1) - fmt.grid.middle
+        found = codes.requantized(stored, codes.stored(fmt), codes.stored(target))
+        members["table"] = step.array("table", "uint8_t", found.astype(np.int64) + target.grid.middle)
+    record = step.record(
+        "layer", "hws_bilinear_layer", in_w=before[1], out_h=after[0], out_w=after[1], channels=channels, **members
+    )
+    source = lowering.input_as(node, step, 0, LAST)
+    room = step.scratch(REAL_BYTES * members["row_taps"] * after[1] * channels)
+    rows_of = f"(int32_t *)(void *)({room})"
+    lowering.each_picture(node, step, source, lambda x, y: f"hws_resize_bilinear({record}, {x}, {y}, {rows_of});")
 
 
 def _interpolate(lowering: Lowering, node: Node, step: LoweredNode) -> None:

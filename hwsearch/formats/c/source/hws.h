@@ -184,6 +184,17 @@ typedef struct {
 /* `rows` never falls. scratch, aligned to 4 bytes: row_taps rows of the output, interpolated between columns alone. */
 void hws_resize(const hws_resize_layer *layer, const void *in, void *out, float *scratch);
 
+/* Bilinear interpolation of 8-bit codes in integers: pixel (y, x) lies between row rows[y] and the next one, row_weights[y] / 1024
+ * of the way, and so for columns. Codes of the input are first looked up in `table`, unless that is NULL. */
+typedef struct {
+    int32_t in_w, out_h, out_w, channels, row_taps, column_taps; /* taps: 2, or 1 where there is no next one to look at */
+    const int32_t *rows, *columns, *row_weights, *column_weights;
+    const uint8_t *table;
+} hws_bilinear_layer;
+
+/* `rows` never falls. scratch, aligned to 4 bytes: row_taps rows of the output, interpolated between columns alone. */
+void hws_resize_bilinear(const hws_bilinear_layer *layer, const uint8_t *in, uint8_t *out, int32_t *scratch);
+
 /* What follows moves codes; bytes is the size of a code. */
 
 /* Copies of `run` codes that lie together, for all places on `axes` axes of `sizes`: from base + the offsets of each axis, which

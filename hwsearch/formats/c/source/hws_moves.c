@@ -145,6 +145,42 @@ void hws_resize(const hws_resize_layer *layer, const void *in, void *out, float 
     }
 }
 
+/* A code as TFLite's kernel has it: of the sign of int8, since halves are rounded away from zero. */
+static inline int32_t signed_code(const uint8_t *in, int32_t at, const uint8_t *table) {
+    return (table ? table[in[at]] : in[at]) - 128;
+}
+
+/* Every value of a row of the output from one row of the input, which begins at code `from`: in 1024ths of a code. */
+static inline void blend_columns(const hws_bilinear_layer *own, const uint8_t *in, const uint8_t *table, int32_t *row) {
+    const int32_t channels = own->channels, next = (own->column_taps - 1) * channels;
+    for (int32_t x = 0; x < own->out_w; x++) {
+        const int32_t first = own->columns[x] * channels, right = own->column_weights[x], left = 1024 - right;
+        for (int32_t at = first; at < first + channels; at++) {
+            *row++ = left * signed_code(in, at, table) + right * signed_code(in, at + next, table);
+        }
+    }
+}
+
+void hws_resize_bilinear(const hws_bilinear_layer *layer, const uint8_t *in, uint8_t *out, int32_t *scratch) {
+    const hws_bilinear_layer own = *layer;
+    const int32_t width = own.out_w * own.channels, half = 1 << 19;
+    int32_t ready = 0;
+    for (int32_t y = 0; y < own.out_h; y++) {
+        const int32_t first = own.rows[y], second = first + own.row_taps - 1;
+        for (ready = ready < first ? first : ready; ready <= second; ready++) {
+            const uint8_t *from = in + ready * own.in_w * own.channels;
+            int32_t *row = scratch + ready % own.row_taps * width;
+            own.table ? blend_columns(&own, from, own.table, row) : blend_columns(&own, from, NULL, row);
+        }
+        const int32_t below = own.row_weights[y], above = 1024 - below;
+        const int32_t *upper = scratch + first % own.row_taps * width, *lower = scratch + second % own.row_taps * width;
+        for (int32_t i = 0; i < width; i++) {
+            const int32_t total = above * upper[i] + below * lower[i];
+            *out++ = (uint8_t)((total > 0 ? total + half : total - half) / (1 << 20) + 128);
+        }
+    }
+}
+
 void hws_clamp(void *codes, int32_t elements, int32_t low, int32_t high, int32_t bytes) {
     for (int32_t i = 0; i < elements; i++) {
         hws_store(codes, i, hws_bound(hws_load(codes, i, bytes), low, high), bytes);

@@ -228,16 +228,21 @@ class Walker(Nodes):
         self.shuffled[operator.outputs[0]] = self.split[operator.inputs[0]]
 
     def _read_resize_nearest_neighbor(self, operator: StoredOperator) -> None:
-        shapes = [self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0])]
-        factors = {b / a for a, b in zip(shapes[0][1:3], shapes[1][1:3], strict=True) if a}
+        before, after = (self.model.tensors[i].shape[1:3] for i in (operator.inputs[0], operator.outputs[0]))
         mode: Mode = "bilinear" if operator.name == "RESIZE_BILINEAR" else "nearest"
-        half = operator.options["HalfPixelCenters"]
-        if len(factors) != 1 or operator.options["AlignCorners"] or half != (mode == "bilinear"):
+        half, corners = bool(operator.options["HalfPixelCenters"]), bool(operator.options["AlignCorners"])
+        smooth = mode == "bilinear"
+        if half != (smooth and not corners) or (corners and not smooth):
             raise NotCounted(f"{operator.name} with other pixel centres than PyTorch's")
-        factor = factors.pop()
-        if factor != int(factor) or not 1 <= factor <= 64:
-            raise NotCounted(f"{operator.name} by {factor:g}")
-        self.put(operator.outputs[0], Resize(mode, int(factor)), (self.source(operator.inputs[0]),))
+        factors = {b / a for a, b in zip(before, after, strict=True) if a}
+        factor = factors.pop() if len(factors) == 1 else 0.0
+        if factor == int(factor) and 1 <= factor <= 64:
+            op = Resize(mode, int(factor), align_corners=corners)
+        elif smooth:
+            op = Resize(mode, size=(int(after[0]), int(after[1])), align_corners=corners)
+        else:
+            raise NotCounted(f"{operator.name} from {before[0]}x{before[1]} to {after[0]}x{after[1]} pixels")
+        self.put(operator.outputs[0], op, (self.source(operator.inputs[0]),))
 
     _read_resize_bilinear = _read_resize_nearest_neighbor
 

@@ -5,7 +5,7 @@ One function an operator, a few related ones a file; each enters itself in the t
 
 from __future__ import annotations
 
-from hwsearch.formats.tflite.operators import convolutions, moves, pictures, reductions, tokens  # they fill the table
+from hwsearch.formats.tflite.operators import convolutions, moves, pictures, reductions, resizing, tokens  # they fill the table
 from hwsearch.formats.tflite.operators.table import WRITES
 from searchspaces.ops.maps.activation import Exp, Gelu
 from searchspaces.ops.reductions.reduce import Mean
@@ -18,4 +18,4 @@ MICRO_WRITES = WRITES.copy("TensorFlow Lite Micro")
 MICRO_WRITES.lacks("its kernel of EXP is for floating point alone", Exp)
 MICRO_WRITES.lacks("it has no GELU", Gelu)
 
-__all__ = ["LITERT_WRITES", "MICRO_WRITES", "WRITES", "convolutions", "moves", "pictures", "reductions", "tokens"]
+__all__ = ["LITERT_WRITES", "MICRO_WRITES", "WRITES", "convolutions", "moves", "pictures", "reductions", "resizing", "tokens"]

@@ -21,7 +21,6 @@ from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Relu, Relu6
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
-from searchspaces.ops.moves.resize import Resize
 
 
 @WRITES.register(Input)
@@ -72,7 +71,7 @@ def _relu(writer: Writer, node: Node) -> int:
 
 @WRITES.register(Concat, Repeat, PixelShuffle, PixelUnshuffle)
 def move(writer: Writer, node: Node) -> int:
-    """Slices, repeats, concatenations, pixel shuffles and nearest-neighbour resizing of codes."""
+    """Slices, repeats, concatenations and pixel shuffles of codes."""
     target, shape = writer.qgraph.formats[node.name], writer.shapes[node.name]
     sources = [writer.qgraph.formats[name] for name in node.inputs]
     if not all(same_grid(source, target) for source in sources):
@@ -99,9 +98,6 @@ def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
             return writer.file.op("SPACE_TO_DEPTH", x, y, Options("SpaceToDepthOptions", {"BlockSize": factor}))
         case PixelShuffle(factor=factor):
             return writer.file.op("DEPTH_TO_SPACE", x, y, Options("DepthToSpaceOptions", {"BlockSize": factor}))
-        case Resize():
-            size = writer.constant(f"{node.name}/size", np.array(shape[1:], np.int32))
-            return writer.file.op("RESIZE_NEAREST_NEIGHBOR", [x[0], size], y, Options("ResizeNearestNeighborOptions"), 2)
     raise FileError(f"{node.name!r}: this exporter has {node.op.describe()} along the channels only", "Export it as ONNX.")
 
 
@@ -120,14 +116,3 @@ def _shuffle16(writer: Writer, node: Node, x: int, y: int) -> int:
     there = tuple(move.shape[axis] for axis in move.axes)
     order = step("TRANSPOSE", split, move.axes, "turned", there, "TransposeOptions")
     return step("RESHAPE", order, (1, height, width, channels), "", (), "ReshapeOptions")
-
-
-@WRITES.register(Resize)
-def _resize(writer: Writer, node: Node) -> int:
-    if not isinstance(node.op, Resize) or node.op.mode != "nearest" or node.op.whole_factor is None:
-        raise FileError(
-            f"{node.name!r}: TFLite's integer kernels of {node.op.describe()} weigh in 1024ths and round as no rule of the "
-            "engine does",
-            "Export this plan as ONNX.",
-        )
-    return move(writer, node)

@@ -5,7 +5,7 @@ One function an operator, a few related ones a file; each enters itself in the t
 
 from __future__ import annotations
 
-from hwsearch.quant.engine.steps import layers, moves, norms, pointwise, products, reductions  # they fill the table
+from hwsearch.quant.engine.steps import layers, moves, norms, pointwise, products, reductions, resizing  # they fill the table
 from hwsearch.quant.engine.steps.layers import adds_in_integers, as_conv
 from hwsearch.quant.engine.steps.pointwise import looked_up, unary_table
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site, exact, island, prepared, same_grid
@@ -26,6 +26,7 @@ __all__ = [
     "prepared",
     "products",
     "reductions",
+    "resizing",
     "same_grid",
     "unary_table",
 ]

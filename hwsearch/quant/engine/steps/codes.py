@@ -25,6 +25,8 @@ from hwsearch.quant.network.formats import TensorFormat
 LIBRARIES: dict[str, Library] = {"xnnpack": "litert", "gemmlowp": "tflm", "reference": "litert"}
 """Rule -> whose operators it has beside layers; "f32" is ONNX Runtime's and has operators of its own (``operators.qlinear``)."""
 FINER = 128
+XNNPACK_RATIOS = 2.0**-8, 2.0**7
+"""Least and largest ratio of two scales between which XNNPACK converts; other conversions are left to TFLite's kernel."""
 
 
 def stored(fmt: TensorFormat) -> Grid:
@@ -66,10 +68,18 @@ def carried(found: np.ndarray, grid: Grid, fmt: TensorFormat) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(found.astype(np.int32) + more if more else found)).to(fmt.carrier)
 
 
-def requantized(found: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
-    """Codes on another grid, by TFLite's QUANTIZE between integers: two roundings."""
+def requantized(found: np.ndarray, grid: Grid, target: Grid, rule: str = "reference") -> np.ndarray:
+    """Codes on another grid, by TFLite's QUANTIZE between integers: two roundings.
+
+    XNNPACK's, between 8-bit tensors (``rule`` "xnnpack"), has a multiplier of 8 fractional bits: where scales differ by little,
+    the outermost codes may be off by half a code.
+    """
     if (grid.step, grid.zero_point, grid.kind) == (target.step, target.zero_point, target.kind):
         return target.clamp(found)
+    ratio = np.float32(grid.step / target.step)
+    if rule == "xnnpack" and not (grid.wide or target.wide) and XNNPACK_RATIOS[0] <= ratio <= XNNPACK_RATIOS[1]:
+        shifted = (found.astype(np.int64) - grid.zero_point) * int(np.rint(np.float32(256) * ratio))
+        return target.clamp((shifted + 128 >> 8) + target.zero_point)
     out = np.empty(found.size, np.int64)
     shifted = found.astype(np.int64).reshape(-1) - grid.zero_point
     rescale(shifted, *quantize_multiplier(float(grid.step) / float(target.step)), out)

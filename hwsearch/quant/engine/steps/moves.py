@@ -1,4 +1,4 @@
-"""Moves of codes: nothing is rounded."""
+"""Moves of codes: nothing is rounded. Resizing, some of which interpolates, is in ``resizing``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.moves.move import Concat, PixelShuffle, View
 from searchspaces.ops.moves.pad import Pad
-from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.reduce import MaxPool
 from searchspaces.ops.state import Remember, State
 
 
-def _in_floats(node: Node, x: Tensor, source: TensorFormat) -> Tensor:
+def in_floats(node: Node, x: Tensor, source: TensorFormat) -> Tensor:
     """A move that torch has for floating point only, of shifted codes: what is put around them is zero."""
     return source.carried(apply(node, [source.shifted(x).float()]))
 
@@ -28,7 +27,7 @@ def _view(site: Site) -> Run | None:
     if not node.op.moves:
         return None
     if isinstance(node.op, Pad | MaxPool):
-        return lambda xs: convert(_in_floats(node, xs[0], source), source, target)
+        return lambda xs: convert(in_floats(node, xs[0], source), source, target)
     return lambda xs: convert(apply(node, xs), source, target)
 
 
@@ -57,11 +56,3 @@ def _shuffle(site: Site) -> Run:
 def _concat(site: Site) -> Run:
     node, sources, target = site.node, site.sources, site.target
     return lambda xs: apply(node, [convert(x, s, target) for x, s in zip(xs, sources, strict=True)])
-
-
-@STEPS.register(Resize)
-def _resize(site: Site) -> Run | None:
-    node, source, target = site.node, site.sources[0], site.target
-    if not isinstance(node.op, Resize) or node.op.mode not in ("nearest", "nearest-exact"):
-        return None
-    return lambda xs: convert(_in_floats(node, xs[0], source), source, target)
