@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Report, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Report, tensors
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.tasks.task import Sample, Task
 
@@ -33,33 +32,22 @@ def measure(
     task: Task | None,
 ) -> Damage:
     """Damage of every choice as ``judge`` sees it, averaged over pictures, at least 0."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    errors, graph = Errors(calibration, task), calibration.graph
-    choices = list(errors.choices())
-    used = task.windows(pairs, MACS / len(choices) / macs_per_pixel(graph, pairs[0].low.shape[1]))
-    noise = np.zeros(calibration.space.allowed.shape)
+    count = int(calibration.space.allowed.sum())
+    work = ProxyRun(calibration, pairs, MACS / count, seed, progress, task)
+    errors, graph = work.errors, work.graph
+    noise = np.zeros(work.space.allowed.shape)
     with torch.no_grad():
-        for number, pair in enumerate(used):
+        for pair in work.samples(name):
             sized = graph.at(*pair.low.shape[2:])
             values = tensors(graph, pair.low)
             reference = values[graph.output.name]
-            for decision, choice_of, is_weight, choice in choices:
+            for decision, choice_of, is_weight, choice in errors.choices():
                 if graph.remembered:
                     output = _disturbed_clip(errors, sized, pair.low, choice_of, is_weight, choice)
                 else:
                     output = _disturbed(errors, sized, values, choice_of, is_weight, choice)
-                noise[decision, choice] += judge(task, output, reference, pair)
-            if progress:
-                progress(name, (number + 1) / len(used))
-    return Damage(
-        name,
-        np.maximum(noise / len(used), 0.0),
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=len(used) * (1 + len(choices)),
-    )
+                noise[decision, choice] += judge(work.task, output, reference, pair)
+    return work.damage(name, np.maximum(noise / len(work.used), 0.0), forward_passes=len(work.used) * (1 + count))
 
 
 def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: str, is_weight: bool, choice: int) -> Tensor:

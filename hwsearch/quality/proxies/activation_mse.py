@@ -8,17 +8,16 @@ proxies, the size is right only after calibration by measured plans.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Report, float_error, judged_by, tensors
+from hwsearch.quality.errors import Report, tensors
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import apply
 from searchspaces.tasks.task import Sample, Task
 
@@ -36,13 +35,12 @@ def measure(
     calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice, averaged over pictures; members of one width group add up. ``seed`` is not used."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    errors, graph, space = Errors(calibration, task), calibration.graph, calibration.space
-    widths = len(space.weight_bits)
-    used = task.windows(pairs, MACS / (1 + widths) / macs_per_pixel(graph, pairs[0].low.shape[1]))
-    noise = np.zeros(space.allowed.shape)
+    widths = len(calibration.space.weight_bits)
+    work = ProxyRun(calibration, pairs, MACS / (1 + widths), seed, progress, task)
+    errors, graph = work.errors, work.graph
+    noise = np.zeros(work.space.allowed.shape)
     with torch.no_grad():
-        for number, pair in enumerate(used):
+        for pair in work.samples("activation errors"):
             values = tensors(graph, pair.low)
             for decision, name, is_weight, choice in errors.choices():
                 if is_weight:
@@ -52,16 +50,6 @@ def measure(
                     ]
                 else:
                     changed = [errors.tensor(m, choice, values[m]) for m in errors.members[name]]
-                noise[decision, choice] += task.unit**2 * sum(float(e.double().square().mean()) for e in changed)
-            if progress:
-                progress("activation errors", (number + 1) / len(used))
-    return Damage(
-        "activation_mse",
-        noise / len(used),
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        # One pass of the whole network, and every layer once more for each of its widths.
-        forward_passes=len(used) * (1 + widths),
-    )
+                noise[decision, choice] += work.task.unit**2 * sum(float(e.double().square().mean()) for e in changed)
+    # One pass of the whole network, and every layer once more for each of its widths.
+    return work.damage(INFO.name, noise / len(work.used), forward_passes=len(work.used) * (1 + widths))

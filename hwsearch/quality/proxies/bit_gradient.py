@@ -10,7 +10,6 @@ network.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,11 +17,11 @@ from torch import Tensor
 
 from hwmodels.numbers import Int, NumberFormat
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Report, float_error, judged_by
+from hwsearch.quality.errors import Errors, Report
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.learn.bit_gradients import Probe, Seen, looks, of_bits, weights_of_bits
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(
@@ -40,32 +39,22 @@ def measure(
     calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice; the batches are windows of the calibration pictures, in an order that the seed decides."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    space = calibration.space
+    work = ProxyRun(calibration, pairs, MACS, seed, progress, task)
+    space = work.space
     base = space.uniform(BASE_BITS, BASE_BITS)
     draft = calibration.draft(base)
-    errors = Errors(calibration, task)
     probe, change, base_noise, count = Probe(draft), np.zeros(space.allowed.shape), 0.0, 0
     for seen, target in looks(draft, probe, seed):
-        change += _changes(errors, probe, seen)
-        base_noise += _noise(task, seen.output, target)
+        change += _changes(work.errors, probe, seen)
+        base_noise += _noise(work.task, seen.output, target)
         count += 1
         if progress:
             progress("bit gradients", count / (count + 1))
     if progress:
         progress("bit gradients", 1.0)
     of_base = float(change[np.arange(space.decisions), list(base)].sum())
-    used = task.windows(pairs, MACS / macs_per_pixel(calibration.graph, pairs[0].low.shape[1]))
-    return Damage(
-        "bit_gradient",
-        change / count * (base_noise / of_base if of_base > 0 else 0.0),
-        float_error(calibration.graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=2 * count,
-        backward_passes=count,
-    )
+    noise = change / count * (base_noise / of_base if of_base > 0 else 0.0)
+    return work.damage(INFO.name, noise, forward_passes=2 * count, backward_passes=count)
 
 
 def _noise(task: Task, output: Tensor, target: Tensor) -> float:

@@ -10,17 +10,16 @@ Needs no original pictures.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Report, float_error, judged_by, noise_power
+from hwsearch.quality.errors import Report, noise_power
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow, SearchSpace
 from searchspaces.tasks.task import Sample, Task
@@ -42,32 +41,21 @@ def measure(
 ) -> Damage:
     """Damage of every choice: mean squared error of the output against the float output, in excess of the best choice of the
     same decision. ``seed`` is not used."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    graph, space = calibration.graph, calibration.space
+    space = calibration.space
     middle = centre(space)
     rows = _rows(space, middle)
     runs = len({row for _, _, row in rows})
-    used = task.windows(pairs[:PICTURES], MACS / runs / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    work = ProxyRun(calibration, pairs[:PICTURES], MACS / runs, seed, progress, task)
     noise = np.zeros(space.allowed.shape)
     with torch.no_grad():
-        for number, pair in enumerate(used):
-            reference = execute(graph, pair.low)
+        for pair in work.samples(INFO.name):
+            reference = execute(work.graph, pair.low)
             judged: dict[PlanRow, float] = {}
             for decision, choice, row in rows:
                 if row not in judged:
-                    judged[row] = noise_power(task, calibration.simulate(row, pair.low), reference)
-                noise[decision, choice] += judged[row] / len(used)
-            if progress:
-                progress(INFO.name, (number + 1) / len(used))
-    return Damage(
-        INFO.name,
-        _effects(noise, space, middle),
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=len(used) * (1 + runs),
-    )
+                    judged[row] = noise_power(work.task, calibration.simulate(row, pair.low), reference)
+                noise[decision, choice] += judged[row] / len(work.used)
+    return work.damage(INFO.name, _effects(noise, space, middle), forward_passes=len(work.used) * (1 + runs))
 
 
 def centre(space: SearchSpace) -> PlanRow:

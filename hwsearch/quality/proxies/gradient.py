@@ -8,16 +8,15 @@ first-order, it says nothing about errors that are orthogonal to the gradient; t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Report, float_error, forward, inner_products, judged_by
+from hwsearch.quality.errors import Report, forward, inner_products
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(
@@ -35,25 +34,13 @@ def measure(
     calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice, averaged over pictures. ``seed`` is not used: nothing is random."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    graph, errors = calibration.graph, Errors(calibration, task)
-    used = task.windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
-    noise = np.zeros(calibration.space.allowed.shape)
-    for number, pair in enumerate(used):
-        run = forward(graph, pair.low, task)
-        difference = run.view.detach() - task.target(pair)
+    work = ProxyRun(calibration, pairs, MACS / 3, seed, progress, task)
+    errors = work.errors
+    noise = np.zeros(work.space.allowed.shape)
+    for pair in work.samples("gradients"):
+        run = forward(work.graph, pair.low, work.task)
+        difference = run.view.detach() - work.task.target(pair)
         tensors, layers = run.gradients(2 * difference / run.view.numel(), keep=False)
         noise += np.abs(inner_products(errors, tensors, errors.stored(run.tensors), layers))
-        if progress:
-            progress("gradients", (number + 1) / len(used))
-    noise /= len(used)
-    return Damage(
-        "gradient",
-        noise,
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=len(used),
-        backward_passes=len(used),
-    )
+    passes = len(work.used)
+    return work.damage(INFO.name, noise / passes, forward_passes=passes, backward_passes=passes)

@@ -10,7 +10,6 @@ root mean square of its values, lest the large blocks drown the small in that av
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Forward, Report, float_error, forward, judged_by
+from hwsearch.quality.errors import Forward, Report, forward
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(
@@ -40,37 +39,24 @@ def measure(
     calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice, averaged over pictures and up to eight probes of each."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    graph, errors, space = calibration.graph, Errors(calibration, task), calibration.space
+    work = ProxyRun(calibration, pairs, MACS / 6, seed, progress, task)
+    errors, space = work.errors, work.space
     generator = torch.Generator().manual_seed(seed)
-    affordable = MACS / 6 / macs_per_pixel(graph, pairs[0].low.shape[1])
-    used = task.windows(pairs, affordable)
-    pixels = sum(pair.low.shape[2] * pair.low.shape[3] for pair in used)
-    probes = int(np.clip(affordable / pixels, 1, PROBES))
+    probes = work.repetitions(PROBES)
     noise = np.zeros(space.allowed.shape)
-    for number, pair in enumerate(used):
-        run = forward(graph, pair.low, task)
+    for pair in work.samples("Hessian traces"):
+        run = forward(work.graph, pair.low, work.task)
         blocks = {f"weights:{layer}": run.layers[layer][0] for layer in space.layer_names}
         blocks |= {f"tensor:{name}": run.tensors[name] for members in errors.members.values() for name in members}
-        curvature = mean_curvature(run, task.target(pair), blocks, probes, generator)
+        curvature = mean_curvature(run, work.task.target(pair), blocks, probes, generator)
         for decision, name, is_weight, choice in errors.choices():
             if is_weight:
                 found = [(f"weights:{name}", errors.weight(name, choice)[0])]
             else:
                 found = [(f"tensor:{m}", errors.tensor(m, choice, run.tensors[m].detach())) for m in errors.members[name]]
-            noise[decision, choice] += sum(curvature[b] / 2 * float(e.double().square().sum()) for b, e in found) / len(used)
-        if progress:
-            progress("Hessian traces", (number + 1) / len(used))
-    return Damage(
-        "hessian",
-        np.maximum(noise, 0.0),
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=len(used),
-        backward_passes=len(used) * (1 + 2 * probes),
-    )
+            noise[decision, choice] += sum(curvature[b] / 2 * float(e.double().square().sum()) for b, e in found) / len(work.used)
+    passes = len(work.used)
+    return work.damage(INFO.name, np.maximum(noise, 0.0), forward_passes=passes, backward_passes=passes * (1 + 2 * probes))
 
 
 def mean_curvature(

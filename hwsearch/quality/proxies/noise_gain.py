@@ -8,7 +8,6 @@ channel's column of the Jacobian is the expected squared norm of a backward pass
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,11 +15,11 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Report, float_error, forward, judged_by
+from hwsearch.quality.errors import Report, forward
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import others
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.tasks.task import Sample, Task
 
@@ -39,14 +38,13 @@ def measure(
     calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice; one backward pass per picture measures all gains."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    graph, errors, space = calibration.graph, Errors(calibration, task), calibration.space
+    work = ProxyRun(calibration, pairs, MACS / 3, seed, progress, task)
+    errors = work.errors
     generator = torch.Generator().manual_seed(seed)
-    axes = known_channel_axes(graph)
-    used = task.windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
-    noise = np.zeros(space.allowed.shape)
-    for number, pair in enumerate(used):
-        run = forward(graph, pair.low, task)
+    axes = known_channel_axes(work.graph)
+    noise = np.zeros(work.space.allowed.shape)
+    for pair in work.samples("noise gains"):
+        run = forward(work.graph, pair.low, work.task)
         signs = torch.randint(0, 2, run.view.shape, generator=generator, dtype=torch.float32) * 2 - 1
         tensors, layers = run.gradients(signs, keep=False)
         for decision, name, is_weight, choice in errors.choices():
@@ -58,19 +56,8 @@ def measure(
                     _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], axes[m]) for m in errors.members[name]
                 )
             noise[decision, choice] += total / run.view.numel()
-        if progress:
-            progress("noise gains", (number + 1) / len(used))
-    noise /= len(used)
-    return Damage(
-        "noise_gain",
-        noise,
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=len(used),
-        backward_passes=len(used),
-    )
+    passes = len(work.used)
+    return work.damage(INFO.name, noise / passes, forward_passes=passes, backward_passes=passes)
 
 
 def _of_bias(error: Tensor | None, gradient: Tensor | None) -> float:

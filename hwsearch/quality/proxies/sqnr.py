@@ -7,7 +7,6 @@ for plain chains without skip connections; which errors the network amplifies or
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,10 +14,10 @@ import torch
 
 from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Report, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Report, judged_by, tensors
 from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(
@@ -35,19 +34,9 @@ def measure(
     calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice: noise-to-signal ratio times the power of the output luma. ``seed`` is not used."""
-    started, task = time.monotonic(), judged_by(task, pairs)
-    graph = calibration.graph
-    used = task.windows(pairs, MACS / macs_per_pixel(graph, pairs[0].low.shape[1]))
-    ratio, power = _noise_to_signal(calibration, used, progress, task)
-    return Damage(
-        "sqnr",
-        ratio * power,
-        float_error(graph, used, task),
-        seed,
-        tuple(pair.name for pair in used),
-        time.monotonic() - started,
-        forward_passes=len(used),
-    )
+    work = ProxyRun(calibration, pairs, MACS, seed, progress, task)
+    ratio, power = _noise_to_signal(calibration, work.used, progress, work.task)
+    return work.damage(INFO.name, ratio * power, forward_passes=len(work.used))
 
 
 def table(calibration: Calibration, pairs: Sequence[Sample], task: Task | None = None) -> list[SignalToNoise]:
