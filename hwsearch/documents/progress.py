@@ -264,3 +264,12 @@ def follow(stage: Stage, total: int) -> Callable[[str, float], None]:
             stage.advance(steps)
 
     return report
+
+
+def split(report: Callable[[str, float], None], parts: int) -> list[Callable[[str, float], None]]:
+    """Callbacks for equal parts of the work that ``report``, as ``follow`` makes it, is told of."""
+
+    def of(place: int) -> Callable[[str, float], None]:
+        return lambda what, share: report(what, (place + share) / parts)
+
+    return [of(place) for place in range(parts)]

@@ -18,7 +18,7 @@ from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import bits_of
 from hwsearch.documents.comparisons import Allocated, AllocatorComparison, AllocatorRow
-from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.documents.progress import STEPS, Progress, Silent, follow, split
 from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.compared_on import compared_on
 from hwsearch.problem.pictures import choose_pictures
@@ -31,6 +31,7 @@ from hwsearch.quality.intervals import difference, interval
 from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
+from hwsearch.quant.methods import is_mixture
 from hwsearch.search.allocate import ALLOCATORS
 from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
@@ -71,8 +72,11 @@ def compare(
     limits = exact.price_limits(problem.table, budgets) if QUALITY not in budgets else {}
     photos = choose_pictures(request, problem.network)
     with progress.stage("calibrating", STEPS) as stage:
-        report = follow(stage, STEPS)
-        calibration = calibrated(problem, photos, request.seed, method=request.methods[0], progress=report)
+        method = request.methods[0]
+        report, *reports = split(follow(stage, STEPS), 1 + is_mixture(method))
+        calibration = calibrated(problem, photos, request.seed, method=method, progress=report)
+        for tell in reports:
+            calibration.decide(tell)
     judges = [Evaluator(lambda x: execute(problem.graph, x), pairs, photos.task) for pairs in (photos.search, photos.evaluation)]
 
     @cache

@@ -77,6 +77,7 @@ def compare(
                 report = follow(stage, STEPS)
                 started = time.perf_counter()
                 plan = space.uniform(weight_bits, activation_bits)
+                calibration.decide(lambda doing, share, report=report: report(doing, share / 2), plan)  # type: ignore[misc]
                 first = calibration.quantized(plan)
                 trained = plan_cache.name_of(calibration, plan, photos, request.seed, effort)
                 with plan_cache.training(trained) as kept:

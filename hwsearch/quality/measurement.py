@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hwsearch.documents.progress import split
 from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem
 from hwsearch.quality.evaluate import Evaluator, Score, on_patches
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.methods import USUAL
+from hwsearch.quant.methods import USUAL, is_mixture
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow
 
@@ -85,9 +86,14 @@ def prepare(
     methods: Sequence[str] = (USUAL,),
     evaluator: Evaluator | None = None,
 ) -> Measure:
-    """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
+    """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point. Mixtures
+    of methods choose among them."""
     shared = shared or Shared(problem.network, [problem.space])
+    mixtures = [method for method in methods if is_mixture(method)]
+    report, *reports = split(progress or (lambda doing, share: None), 1 + len(mixtures))
     lows = [crop.low for crop in photos.crops]
-    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress, methods[0], problem.whole)
+    calibration = shared.calibration(problem.graph, lows, problem.space, seed, report, methods[0], problem.whole)
+    for method, tell in zip(mixtures, reports, strict=True):
+        calibration.by(method).decide(tell)
     evaluator = evaluator or in_floating_point(problem, photos)
     return Measure(calibration, evaluator, tuple(methods))

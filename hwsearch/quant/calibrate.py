@@ -174,6 +174,22 @@ class Calibration:
             return MadeBy()
         return mixture.made_by(self.numbers(plan_row))
 
+    def decide(self, progress: Progress, plan_row: PlanLike | None = None) -> None:
+        """Let a mixture of methods choose now for every format of the space, or of a plan ``int[decisions]``, telling how far it
+        has come; it would do so without a word when a format is first asked for. Other methods have nothing to choose."""
+        mixture = self._cache.method
+        if not isinstance(mixture, Mixture):
+            return
+        if plan_row is not None:
+            numbers = self.numbers(plan_row)
+            layers, tensors = set(numbers.layers.values()), set(numbers.tensors.values())
+        else:
+            offered = [{int(choice) for choice in self.space.choices(d)} for d in range(self.space.decisions)]
+            split = len(self.space.layer_names)
+            layers = {self.space.weight_formats[choice] for choice in set().union(*offered[:split])}
+            tensors = {self.space.tensor_formats[choice] for choice in set().union(*offered[split:])}
+        mixture.decide(sorted(layers), sorted(tensors), progress)
+
     def numbers(self, plan_row: PlanLike) -> Numbers:
         """The number formats of a plan ``int[decisions]``, of every layer and tensor."""
         return Numbers(

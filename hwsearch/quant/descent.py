@@ -18,13 +18,18 @@ Harm = Callable[[Mapping[str, T]], float]
 
 
 def chosen(
-    forms: Mapping[str, Mapping[str, T]], harm: Harm[T], elsewhere: Harm[T], same: Callable[[T, T], bool]
+    forms: Mapping[str, Mapping[str, T]],
+    harm: Harm[T],
+    elsewhere: Harm[T],
+    same: Callable[[T, T], bool],
+    progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, str]:
     """Part -> who made its form. Of equals the first is taken; forms that are the ``same`` are measured once.
 
     Args:
         forms: part -> maker -> form; the parts in the order in which they are decided, every one with the same makers.
         harm: by which parts are decided; ``elsewhere``: by which the outcomes are.
+        progress: told the share of the work that is done, 0..1.
     """
     alike = {part: _first_alike(own, same) for part, own in forms.items()}
     makers = list(next(iter(forms.values()), {}))
@@ -34,12 +39,17 @@ def chosen(
         return measure({part: forms[part][maker] for part, maker in taken.items()})
 
     if len(sets) > 1:
-        sets.append({part: _least(part, first, lambda one: of(harm, one)) for part, first in alike.items()})
+        alone: dict[str, str] = {}
+        for place, (part, first) in enumerate(alike.items()):
+            alone[part] = _least(part, first, lambda one: of(harm, one))
+            progress((place + 1) / len(alike) / 2)
+        sets.append(alone)
         best = min(sets, key=lambda one: of(harm, one))
         taken = dict(best)
-        for part, first in alike.items():
+        for place, (part, first) in enumerate(alike.items()):
             if len(set(first.values())) > 1:
                 taken[part] = _least(part, first, lambda one, taken=taken: of(harm, {**taken, **one}))  # type: ignore[misc]
+            progress((place + 1) / len(alike) / 2 + 0.5)
         sets = _different([*sets, taken])
         return min(sets, key=lambda one: of(elsewhere, one))
     return dict(sets[0]) if sets else {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
-
-Needs = Literal["pictures", "high-resolution pictures", "training"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ class MethodInfo:
     title: str
     summary: str
     source: str
-    needs: Needs = "pictures"
     reconstructed: str = ""
     price: str = "none"
     exported: bool = True

@@ -13,7 +13,7 @@ is rescaled and finished as the first named method does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Generic, TypeGuard, TypeVar
@@ -22,6 +22,7 @@ import numpy as np
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int, NumberFormat
+from hwsearch.documents.progress import split
 from hwsearch.quant.descent import chosen
 from hwsearch.quant.method import Draft, Method, MethodInfo, MethodModule, Progress
 from hwsearch.quant.network.formats import TensorFormat
@@ -47,23 +48,59 @@ class MadeBy:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen(Generic[T]):
-    """Of all layers, or of all tensors, of one width: whose form was taken, and the form."""
+class _Chosen(Generic[T]):
+    """Of all layers, or of all tensors, at one width: whose form was taken, and the form."""
 
     methods: Mapping[str, str]
     forms: Mapping[str, T]
 
-    @classmethod
-    def of(
-        cls,
-        forms: Mapping[str, Mapping[str, T]],
+
+class _Choice(Generic[T]):
+    """By which method each layer, or each tensor, is at every width.
+
+    Args:
+        names: of the layers or tensors, in the order in which they are decided. settled: whose method needs no deciding.
+        ask: gets the form of one of them from a method.
+        noise: power at the output, on a bench, when those named have these forms.
+        benches: where they are decided, and where outcomes are.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, Method],
+        names: Iterable[str],
+        settled: Mapping[str, str],
+        ask: Callable[[Method, str, Int, Scales], T],
         noise: Callable[[Bench, Mapping[str, T]], float],
-        benches: tuple[Bench, Bench],
         same: Callable[[T, T], bool],
-    ) -> Chosen[T]:
-        """See ``descent.chosen``."""
-        methods = chosen(forms, partial(noise, benches[0]), partial(noise, benches[1]), same)
-        return cls(methods, {name: forms[name][method] for name, method in methods.items()})
+        benches: Callable[[], tuple[Bench, Bench]],
+    ) -> None:
+        self.names, self._parts, self._settled = tuple(names), parts, settled
+        self._ask, self._noise, self._same, self._benches = ask, noise, same, benches
+        self._chosen: dict[Int, _Chosen[T]] = {}
+
+    def form(self, name: str, number: Int, scales: Scales) -> T:
+        """The form of one of them at a width, between tensors with these scales."""
+        if name not in self._settled and scales.factors is None:
+            return self.at(number).forms[name]
+        return self._ask(self._parts[self.maker(name, number)], name, number, scales)
+
+    def maker(self, name: str, number: Int) -> str:
+        """The name of the method that it is by."""
+        return self._settled.get(name) or self.at(number).methods[name]
+
+    def at(self, number: Int, progress: Callable[[float], None] = lambda share: None) -> _Chosen[T]:
+        """All of them at a width, decided when it is first asked for."""
+        if number not in self._chosen:
+            forms: dict[str, dict[str, T]] = {}
+            for place, name in enumerate(self.names):
+                forms[name] = {by: self._ask(part, name, number, AS_IT_IS) for by, part in self._parts.items()}
+                progress((place + 1) / len(self.names) / 2)
+            decide, judge = (partial(self._noise, bench) for bench in self._benches())
+            methods = chosen(forms, decide, judge, self._same, lambda share: progress((1 + share) / 2))
+            self._chosen[number] = _Chosen(methods, {name: forms[name][method] for name, method in methods.items()})
+            progress(1.0)
+        return self._chosen[number]
 
 
 class Mixture:
@@ -75,10 +112,15 @@ class Mixture:
     """
 
     def __init__(self, parts: Mapping[str, Method], seen: Observations, given: MadeBy | None = None) -> None:
-        self._parts, self._seen, self._given = dict(parts), seen, given or MadeBy()
+        self._parts, self._seen, given = dict(parts), seen, given or MadeBy()
         self._first = next(iter(self._parts.values()))
-        self._layers: dict[Int, Chosen[RoundedLayer]] = {}
-        self._tensors: dict[Int, Chosen[TensorFormat]] = {}
+        owners = dict.fromkeys(users[0] for users in self.graph.weight_groups.values())
+        self._layers = _Choice(
+            self._parts, owners, given.layers, _layer, self._noise_of_layers, _same_layer, lambda: self._benches
+        )
+        self._tensors = _Choice(
+            self._parts, self._groups, given.tensors, _tensor, self._noise_of_tensors, _same_tensor, lambda: self._benches
+        )
 
     @property
     def graph(self) -> Graph:
@@ -101,11 +143,6 @@ class Mixture:
                 found.setdefault(groups[node.name], []).append(node)
         return found
 
-    @cached_property
-    def _owners(self) -> tuple[str, ...]:
-        """Layers that methods are asked for."""
-        return tuple(dict.fromkeys(users[0] for users in self.graph.weight_groups.values()))
-
     def settled(self, given: MadeBy) -> Mixture:
         """The same with the methods of some layers and tensors settled.
 
@@ -113,8 +150,8 @@ class Mixture:
             UsageError: a layer or tensor that the network does not have, or a method that is not mixed here.
         """
         for kind, named, known in (
-            ("layer", given.layers, self._owners),
-            ("tensor", given.tensors, self._groups),
+            ("layer", given.layers, self._layers.names),
+            ("tensor", given.tensors, self._tensors.names),
         ):
             for name, method in named.items():
                 if name not in known or method not in self._parts:
@@ -128,41 +165,20 @@ class Mixture:
 
     def tensor(self, group: str, number: Int, scales: Scales) -> TensorFormat:
         """As the method that was chosen for the group at this width."""
-        if group not in self._given.tensors and scales.factors is None:
-            return self._chosen_tensors(number).forms[group]
-        return self._parts[self._by_tensor(group, number)].tensor(group, number, scales)
+        return self._tensors.form(group, number, scales)
 
     def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
         """As the method that was chosen for the layer at this width."""
-        if name not in self._given.layers and scales.factors is None:
-            return self._chosen_layers(number).forms[name]
-        return self._parts[self._by_layer(name, number)].layer(name, number, scales)
+        return self._layers.form(name, number, scales)
 
-    def _by_tensor(self, group: str, number: Int) -> str:
-        return self._given.tensors.get(group) or self._chosen_tensors(number).methods[group]
-
-    def _by_layer(self, name: str, number: Int) -> str:
-        return self._given.layers.get(name) or self._chosen_layers(number).methods[name]
-
-    def _chosen_tensors(self, number: Int) -> Chosen[TensorFormat]:
-        if number not in self._tensors:
-            self._tensors[number] = Chosen.of(
-                {group: {by: part.tensor(group, number, AS_IT_IS) for by, part in self._parts.items()} for group in self._groups},
-                self._noise_of_tensors,
-                self._benches,
-                lambda one, other: one == other,
-            )
-        return self._tensors[number]
-
-    def _chosen_layers(self, number: Int) -> Chosen[RoundedLayer]:
-        if number not in self._layers:
-            self._layers[number] = Chosen.of(
-                {name: {by: part.layer(name, number, AS_IT_IS) for by, part in self._parts.items()} for name in self._owners},
-                self._noise_of_layers,
-                self._benches,
-                _same,
-            )
-        return self._layers[number]
+    def decide(self, layers: Iterable[NumberFormat], tensors: Iterable[NumberFormat], progress: Progress) -> None:
+        """Choose now for these formats, which takes minutes of a large network, and not when they are first asked for."""
+        work: list[tuple[Callable[[Int, Callable[[float], None]], object], str, Int]] = [
+            *((self._layers.at, "layers", number) for number in layers if _asked(number)),
+            *((self._tensors.at, "tensors", number) for number in tensors if _asked(number)),
+        ]
+        for report, (choose, what, number) in zip(split(progress, len(work)), work, strict=True):
+            choose(number, partial(report, f"methods of {what} at {number}"))
 
     def _noise_of_tensors(self, bench: Bench, formats: Mapping[str, TensorFormat]) -> float:
         """Noise power at the output when tensors, by their groups, are rounded."""
@@ -182,9 +198,9 @@ class Mixture:
         """Which method made the layers and tensors of a plan."""
         groups = self.graph.quantizer_groups()
         return MadeBy(
-            {name: self._by_layer(name, number) for name in self._owners if _asked(number := numbers.layers[name])},
+            {name: self._layers.maker(name, number) for name in self._layers.names if _asked(number := numbers.layers[name])},
             {
-                groups[name]: self._by_tensor(groups[name], number)
+                groups[name]: self._tensors.maker(groups[name], number)
                 for name, number in numbers.tensors.items()
                 if groups[name] in self._groups and _asked(number)
             },
@@ -200,7 +216,19 @@ def _asked(number: NumberFormat) -> TypeGuard[Int]:
     return isinstance(number, Int) and number.group is None
 
 
-def _same(one: RoundedLayer, other: RoundedLayer) -> bool:
+def _layer(method: Method, name: str, number: Int, scales: Scales) -> RoundedLayer:
+    return method.layer(name, number, scales)
+
+
+def _tensor(method: Method, group: str, number: Int, scales: Scales) -> TensorFormat:
+    return method.tensor(group, number, scales)
+
+
+def _same_tensor(one: TensorFormat, other: TensorFormat) -> bool:
+    return one == other
+
+
+def _same_layer(one: RoundedLayer, other: RoundedLayer) -> bool:
     return all(np.array_equal(getattr(one, what), getattr(other, what)) for what in ("integers", "scale", "bias"))
 
 

@@ -37,7 +37,6 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
                 "title": info.title,
                 "summary": info.summary,
                 "source": info.source,
-                "needs": info.needs,
                 "reconstructed": info.reconstructed,
                 "run_time_price": info.price,
                 "exported": info.exported,
@@ -47,10 +46,9 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 
     def render(screen: Console) -> None:
         rows = [
-            (entry["name"], entry["summary"], entry["source"], entry["needs"], entry["reconstructed"], entry["run_time_price"])
-            for entry in found
+            (entry["name"], entry["summary"], entry["source"], entry["reconstructed"], entry["run_time_price"]) for entry in found
         ]
-        columns = ("method", "what it does", "source", "needs", "reconstructed", "price at run time")
+        columns = ("method", "what it does", "source", "reconstructed", "price at run time")
         screen.print(table(columns, rows, left=columns))
         screen.print("Search with one of them: hwsearch optimize --method NAME. With several, every plan keeps the better one.")
         mixed = "; ".join(", ".join(alike) for alike in found_methods.families())

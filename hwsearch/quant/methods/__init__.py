@@ -84,6 +84,11 @@ def parts_of(name: str) -> tuple[str, ...]:
     return (name,) if name in METHODS else tuple(name.split(SIGN))
 
 
+def is_mixture(name: str) -> bool:
+    """Whether each layer and tensor is by one of several methods."""
+    return len(parts_of(name)) > 1
+
+
 def is_known(name: str) -> bool:
     """Whether ``load`` finds a method of that name."""
     try:

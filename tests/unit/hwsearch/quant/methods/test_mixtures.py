@@ -144,6 +144,30 @@ def test_what_is_settled_is_not_chosen(calibration: Calibration) -> None:
         calibration.by("mse").settled(made)
 
 
+def test_choosing_ahead_tells_how_far_it_is_and_chooses_the_same(calibration: Calibration) -> None:
+    told: list[tuple[str, float]] = []
+    ahead = tiny_calibration((2, 3, 4, 8), (3, 4, 8, 16), MIXTURE)
+    ahead.decide(lambda doing, share: told.append((doing, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert list(dict.fromkeys(doing for doing, _ in told)) == [
+        *(f"methods of layers at int{bits}" for bits in (2, 3, 4, 8)),
+        *(f"methods of tensors at int{bits}" for bits in (3, 4, 8, 16)),
+    ]
+    for plan in plans(calibration):
+        assert ahead.made_by(plan) == calibration.made_by(plan)
+
+
+def test_one_plan_is_chosen_for_alone() -> None:
+    told: list[str] = []
+    found = tiny_calibration((2, 3, 4, 8), (3, 4, 8, 16), "mse+minmax")
+    found.decide(lambda doing, share: told.append(doing), found.space.uniform(4, 8))
+    assert {doing for doing in told if "layers" in doing} == {"methods of layers at int4"}
+    assert "methods of tensors at int4" not in told
+    found.by("mse").decide(lambda doing, share: pytest.fail("one method has nothing to choose"))
+
+
 def test_weights_that_several_layers_use_are_chosen_once() -> None:
     graph: Graph = trace(Recursive(), 1, "recursive")
     generator = torch.Generator().manual_seed(1)
