@@ -13,8 +13,9 @@ from hwmodels.numbers import Precision
 from hwmodels.workload import Workload
 from searchspaces.data.scale import Scale, exact, scale_text
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 LARGEST_SIDE = 100_000
 """Of a picture, in pixels."""

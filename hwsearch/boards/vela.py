@@ -253,7 +253,7 @@ def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = No
     """
     from hwsearch.formats.reading import pricing
     from hwsearch.formats.tflite.written import read
-    from searchspaces.tracing.trace import to_workload
+    from searchspaces.ir.lower import to_workload
 
     device = catalogue.load(target)
     check(device)

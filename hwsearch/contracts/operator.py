@@ -14,13 +14,13 @@ from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.steps import exact
 from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Input
 from searchspaces.ops.moves.move import Flip
 from searchspaces.ops.registry import from_document, operators, to_document
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload
 
 CHANNELS = 4
 

@@ -25,10 +25,11 @@ from hwsearch.search.exact.additive import lower
 from searchspaces.data.pictures import Pair, make_pair
 from searchspaces.data.scale import Scale, at_least, scale_text
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Samples, Signature, Task
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 class _Tiny(nn.Module):

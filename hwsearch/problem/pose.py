@@ -18,11 +18,11 @@ from hwsearch.problem.request import UNSIZED, Request
 from hwsearch.problem.sizes import read_size, sized
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.ir.tiled import check_tiled
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES
 from searchspaces.space import SearchSpace, build_space
-from searchspaces.tracing import trace
 
 MUCH = 0.05
 """Share of the parameters from which constant operands are told of."""
@@ -77,7 +77,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
             "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
             "them out of the module (see `hwsearch networks --operations`).",
         )
-    workload = exporters.shipped(trace.to_workload(graph, *size), device)
+    workload = exporters.shipped(to_workload(graph, *size), device)
     offered, kept = device.offered, SCOPES[request.scope]
     space = build_space(
         workload,

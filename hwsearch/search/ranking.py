@@ -30,8 +30,8 @@ from hwsearch.search import correlation
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space, matrix
-from searchspaces.tracing.trace import to_workload
 
 WEIGHT_BITS = (2, 4, 6, 8)
 ACTIVATION_BITS = (4, 6, 8, 16)

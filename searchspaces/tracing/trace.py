@@ -30,7 +30,6 @@ from torch import nn
 
 from hwmodels.errors import FileError
 from searchspaces.ir.graph import Graph, Node, execute
-from searchspaces.ir.lower import to_workload
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
@@ -42,8 +41,6 @@ from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
 from searchspaces.tracing.thresholds import COMPARED, RESTS, changed, rounded
 from searchspaces.tracing.walker import Walker
-
-__all__ = ["check", "to_workload", "trace"]
 
 EXAMPLE = (12, 16)
 """Height and width at which modules are exported, if they accept them."""

@@ -43,12 +43,13 @@ from searchspaces.data import pictures  # noqa: E402
 from searchspaces.data.bicubic import imresize  # noqa: E402
 from searchspaces.data.pictures import Pair  # noqa: E402
 from searchspaces.ir.graph import execute  # noqa: E402
+from searchspaces.ir.lower import to_workload  # noqa: E402
 from searchspaces.networks import registry  # noqa: E402
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix  # noqa: E402
 from searchspaces.tasks.image import SuperResolution, to_picture  # noqa: E402
 from searchspaces.tasks.metrics import psnr_y  # noqa: E402
 from searchspaces.tasks.task import Signature  # noqa: E402
-from searchspaces.tracing.trace import to_workload, trace  # noqa: E402
+from searchspaces.tracing.trace import trace  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 COUNTS = (*range(1, 61), *range(70, 100, 10), *range(100, 10_001, 20))

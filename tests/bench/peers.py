@@ -42,12 +42,13 @@ from hwsearch.search.predict.refit import refit
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair, windows
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Signature
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
 BUDGETS = (4, 6)

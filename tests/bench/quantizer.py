@@ -28,6 +28,7 @@ from hwsearch.quant.calibrate import Calibration, calibrate
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.networks.adapted import value_range
 from searchspaces.networks.recognition import recognise
@@ -36,7 +37,7 @@ from searchspaces.ops.maps.elementwise import Add
 from searchspaces.space import PlanRow, SearchSpace, build_space
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Signature
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 NETWORKS = (
     *("shipped", "fsrcnn_x2", "abpn_m4c28_x3", "vdsr_y", "etds_m4c32_x2", "lapsrn_y_x2", "carn_m_x4", "pan_x4"),

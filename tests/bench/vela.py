@@ -22,9 +22,10 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 SIZE = (180, 320)
 REPEATS = 5

@@ -31,7 +31,7 @@ from hwmodels.workload import Workload
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
-from searchspaces.tracing.trace import to_workload
+from searchspaces.ir.lower import to_workload
 
 TARGETS = ("ethos-u55-128", "ethos-u65-512", "ethos-u85-512")
 NEAR = 0.02

@@ -19,9 +19,9 @@ from hwsearch.documents.results import LayerRow
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from hwsearch.formats.writing import exporters
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.input_channels import InputChannels
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
-from searchspaces.tracing.trace import to_workload
 
 BYTE = 8
 """Bits of what is put in front of a file in integers."""

@@ -34,6 +34,12 @@ class Moments:
     fit: np.ndarray
     held: np.ndarray
 
+    def about_zero(self, dtype: type[np.floating] = np.float32) -> np.ndarray:
+        """``E[x x^T]`` of the patches x that ``fit`` is of, ``[G, K, K]``."""
+        mean = self.mean.astype(dtype)
+        found: np.ndarray = self.fit.astype(dtype) + mean[:, :, None] * mean[:, None, :]
+        return found
+
     def scaled(self, factors: np.ndarray) -> Moments:
         """The moments after input ``k`` of each group has been divided by ``factors float[G, K]``."""
         f = factors.astype(np.float32)

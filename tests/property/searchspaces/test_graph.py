@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import Tensor, nn
 
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ir.shapes import propagate
 from searchspaces.ir.transposed import transposed_to_shuffled
-from searchspaces.tracing.trace import check, to_workload, trace
+from searchspaces.tracing.trace import check, trace
 
 
 @given(

@@ -20,7 +20,7 @@ from hwsearch.boards import vela
 from hwsearch.formats.reading import pricing
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
-from searchspaces.tracing.trace import to_workload
+from searchspaces.ir.lower import to_workload
 
 MEDIAN = {"ethos-u55-128": 0.05, "ethos-u65-512": 0.05, "ethos-u85-512": 0.15}
 SEEDS = range(2)

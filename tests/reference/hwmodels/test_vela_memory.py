@@ -15,7 +15,7 @@ from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
-from searchspaces.tracing.trace import to_workload
+from searchspaces.ir.lower import to_workload
 
 NEAR, BELOW = 0.02, 0.01
 SEEDS = (41, 42)

@@ -18,7 +18,8 @@ from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
 from hwsearch.quant.ranges.given import share_format
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.ir.lower import to_workload
+from searchspaces.tracing.trace import trace
 
 SIZE = (16, 16)
 

@@ -22,7 +22,8 @@ from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.ir.lower import to_workload
+from searchspaces.tracing.trace import trace
 
 TARGETS = ("ethos-u85-128", "ethos-u85-512", "ethos-u85-2048")
 MEDIAN, MOST, ORDER = 0.15, 0.30, 0.95

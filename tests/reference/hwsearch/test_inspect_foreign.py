@@ -21,7 +21,7 @@ from hwsearch.formats.onnx.float_network import to_float_model
 from hwsearch.formats.reading import pricing
 from hwsearch.formats.reading.readers import bits_of, inspect
 from hwsearch.formats.writing.exporters import EXPORTERS
-from searchspaces.tracing.trace import to_workload
+from searchspaces.ir.lower import to_workload
 
 
 class OnePicture(CalibrationDataReader):

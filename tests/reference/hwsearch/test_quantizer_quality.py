@@ -15,12 +15,13 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.polish import polish
 from searchspaces.data import pictures
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Signature
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 @pytest.fixture(autouse=True)

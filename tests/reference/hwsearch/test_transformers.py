@@ -14,6 +14,7 @@ from hwsearch.quant.engine import integer
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.networks.adapted import value_range
 from searchspaces.ops.maps.elementwise import Add
@@ -21,7 +22,7 @@ from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.space import PlanRow, build_space
 from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 SCALE = 4
 

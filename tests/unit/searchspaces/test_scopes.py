@@ -12,6 +12,7 @@ from hwmodels.numbers import FP32, NumberFormat
 from hwmodels.workload import Workload
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES
@@ -24,7 +25,7 @@ SIDE = 16
 @pytest.fixture(scope="module")
 def edsr() -> Workload:
     """EDSR-baseline x4: 16 blocks of 64 channels."""
-    return trace.to_workload(trace.trace(registry.build("edsr", 4), 3, "edsr"), SIDE, SIDE)
+    return to_workload(trace.trace(registry.build("edsr", 4), 3, "edsr"), SIDE, SIDE)
 
 
 def space_of(workload: Workload, scope: str, bits: int, outside: int | NumberFormat) -> tuple[SearchSpace, Counting]:
@@ -75,7 +76,7 @@ def test_residual_blocks_alone_gain_2_4_times_over_floating_point(edsr: Workload
 
 def test_linear_layers_alone_read_narrow_tensors_and_the_stream_stays_wide() -> None:
     """MobileSR: four linear layers in each of five stages, behind two normalizations, the attention, and GELU."""
-    workload = trace.to_workload(trace.trace(registry.build("mobilesr", 4), 3, "mobilesr"), SIDE, SIDE)
+    workload = to_workload(trace.trace(registry.build("mobilesr", 4), 3, "mobilesr"), SIDE, SIDE)
     space, _ = space_of(workload, "linear", 4, 16)
     weights, tensors = space.named(space.uniform(4, 4))
     parts = ("attn.qkv", "attn.proj_out", "mlp.fc.0", "mlp.fc.2")
@@ -112,7 +113,7 @@ def test_layers_outside_keep_one_width_and_read_it(edsr: Workload, scope: str) -
 def test_networks_without_residual_blocks(name: str, scale: int, body: int, blocks: int) -> None:
     module = registry.build(name, scale)
     channels = registry.spec(name).channels or 1
-    workload = trace.to_workload(trace.trace(module, channels, name), SIDE, SIDE)
+    workload = to_workload(trace.trace(module, channels, name), SIDE, SIDE)
     assert len(SCOPES["body"].inside(workload)) == body
     assert len(SCOPES["blocks"].inside(workload)) == blocks
 
@@ -128,7 +129,7 @@ def test_a_block_that_ends_in_a_longer_skip_is_told_from_it() -> None:
             inner = start + self.c(self.b(start))
             return self.e(self.d(inner) + start)
 
-    workload = trace.to_workload(trace.trace(Nested(), 4, "nested"), SIDE, SIDE)
+    workload = to_workload(trace.trace(Nested(), 4, "nested"), SIDE, SIDE)
     names = {workload.layers[row].name for row in SCOPES["blocks"].inside(workload)}
     assert names == {"b", "c"}
 

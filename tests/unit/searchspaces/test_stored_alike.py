@@ -12,9 +12,10 @@ from hwmodels.device import catalogue
 from hwsearch.problem.pose import Problem, pose
 from hwsearch.problem.request import Request
 from hwsearch.search.propose import random_plans
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 DEVICES = ("jetson-orin-nano", "jetson-agx-orin-dla", "rk3588", "mali-g78")
 """They build half-precision weights for layers that run in half precision, however these were rounded."""

@@ -25,7 +25,7 @@ from hwsearch.quant.methods.learned.twodquant import COURSE
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
-from hwsearch.quant.observe.moments import Moments, pooled
+from hwsearch.quant.observe.moments import pooled
 from hwsearch.quant.ranges import bounds
 from hwsearch.quant.static import Static, rounded_layer, rows_of
 from hwsearch.quant.weights import reach
@@ -99,13 +99,6 @@ class CondiQuant(Static):
             moments = pooled(self._seen.moments, users)
             groups, size = moments.mean.shape
             rows = weight.double().numpy().reshape(groups, -1, size)
-            found = np.stack([conditioned(own, second) for own, second in zip(rows, _second(moments), strict=True)])
+            found = np.stack([conditioned(own, second) for own, second in zip(rows, moments.about_zero(np.float64), strict=True)])
             self._conditioned[name] = node.with_weights(weight=torch.from_numpy(found).float().reshape(weight.shape))
         return self._conditioned[name]
-
-
-def _second(moments: Moments) -> np.ndarray:
-    """Second moments about zero, ``float64[G, K, K]``."""
-    mean = moments.mean.astype(np.float64)
-    found: np.ndarray = moments.fit.astype(np.float64) + mean[:, :, None] * mean[:, None, :]
-    return found

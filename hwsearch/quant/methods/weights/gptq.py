@@ -49,8 +49,7 @@ class Gptq(Static):
         groups, size = moments.mean.shape
         rows = node.weights["weight"].numpy().reshape(groups, -1, size)
         integers, steps = [], []
-        for own, mean, about_mean in zip(rows, moments.mean, moments.fit, strict=True):
-            second = about_mean + np.outer(mean, mean)  # GPTQ's H is not about the mean
+        for own, second in zip(rows, moments.about_zero(), strict=True):
             step = (reach.largest(own, number.bits) / limit).astype(np.float32)
             integers.append(compensated(own, second, step, limit, DAMPING))
             steps.append(step)

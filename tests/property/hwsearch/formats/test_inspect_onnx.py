@@ -19,7 +19,7 @@ from hwsearch.formats.onnx import write as exported
 from hwsearch.formats.reading import pricing
 from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import Graph
-from searchspaces.tracing.trace import to_workload
+from searchspaces.ir.lower import to_workload
 
 
 @lru_cache

@@ -18,8 +18,9 @@ from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 CROPS = [torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(i)) for i in range(4)]
 

@@ -22,7 +22,8 @@ from hwsearch.formats.onnx import write as write_onnx
 from hwsearch.formats.tflite import write as write_tflite
 from hwsearch.formats.writing import exporters
 from searchspaces.ir.graph import Graph
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.ir.lower import to_workload
+from searchspaces.tracing.trace import trace
 
 SIDE, SIZE = 4, (12, 16)
 TFLITE, ORT = "qcs6490-hexagon-litert", "host"

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from hwsearch.documents.results import ProxyCheck
 from hwsearch.quality import chosen_proxy
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import SearchSpace, build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 def check(name: str, spearman: float) -> ProxyCheck:

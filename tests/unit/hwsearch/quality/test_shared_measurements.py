@@ -16,8 +16,8 @@ from hwsearch.quality.proxies import PROXIES
 from hwsearch.quality.shared import Shared, union, within
 from hwsearch.quant.calibrate import Calibration, calibrate
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import SearchSpace, build_space
-from searchspaces.tracing.trace import to_workload
 
 WIDTHS = (((2, 4, 8), (8,)), ((4, 6, 8), (8, 16)))
 """What two devices offer: weights and tensors."""

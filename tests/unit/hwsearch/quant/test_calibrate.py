@@ -18,9 +18,10 @@ from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
 from hwsearch.quant.observe.gains import Bench
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 def crops(count: int = 6, size: int = 28, channels: int = 1) -> list[torch.Tensor]:

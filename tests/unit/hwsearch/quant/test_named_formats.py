@@ -25,8 +25,8 @@ from hwsearch.quant.network.formats import power_of_two_scale, scaled_and_rounde
 from hwsearch.quant.network.graph import LayerFloats
 from hwsearch.quant.weights.floating import computed_in, rounded_in_groups, rounded_weights
 from hwsearch.search.propose.uniform import plans
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import SearchSpace, build_space, matrix
-from searchspaces.tracing.trace import to_workload
 
 BOARD = """
 schema = 1

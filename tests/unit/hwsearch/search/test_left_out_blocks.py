@@ -12,9 +12,10 @@ from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
 from hwsearch.search.blocks import Block, Looks, chain
 from hwsearch.search.variants import Rewriting, Variant, box, offered, shares
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.cnn.edsr import EDSR
 from searchspaces.space import build_space, matrix
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 FLOAT_MSE = np.array([10.0])
 LOSSES = {"a": 0.1, "b": 0.2, "b.x": 0.05, "c": 0.3, "d": 2.0}

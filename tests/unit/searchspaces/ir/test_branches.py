@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from hwmodels.errors import UsageError
 from searchspaces.ir import branches
 from searchspaces.ir.graph import Graph, conv_of, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.maps.activation import Relu
 from searchspaces.ops.maps.elementwise import Add
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 class Net(nn.Module):

@@ -16,9 +16,10 @@ from words import fused
 
 from hwmodels.errors import FileError, UsageError
 from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.registry import NETWORKS, build
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.tracing.trace import check, to_workload, trace
+from searchspaces.tracing.trace import check, trace
 
 SIZES = SMALL | {
     "fsrcnn": {"d": 10, "s": 4, "m": 2, "activation": "prelu"},

@@ -17,12 +17,13 @@ from hwmodels.device import catalogue
 from hwmodels.errors import FileError
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
 from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.maps.activation import Activation, Gelu, Mish, Silu, Sqrt
 from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle, Roll
 from searchspaces.ops.reductions.norm import LayerNorm, Norm
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 DEVICES = ("jetson", "ethos-u55-128", "hexagon", "host")
 SIZES = ((16, 24), (40, 32))

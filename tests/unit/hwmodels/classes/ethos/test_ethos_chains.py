@@ -12,7 +12,8 @@ from hwmodels.classes.ethos.layers import Pricing
 from hwmodels.classes.ethos.operations import bounded_apart
 from hwmodels.device import catalogue
 from hwsearch.formats.reading import pricing
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.ir.lower import to_workload
+from searchspaces.tracing.trace import trace
 
 SUMS = 6
 

@@ -22,10 +22,11 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Signature
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 SIDE = 40
 

@@ -15,7 +15,7 @@ from hwmodels.workload import Contract, Layer, Map, Move, Workload
 from hwsearch.formats.tflite import tables, write
 from hwsearch.formats.tflite.written import written
 from hwsearch.formats.writing import exporters
-from searchspaces.tracing.trace import to_workload
+from searchspaces.ir.lower import to_workload
 
 HEIGHT, WIDTH = 20, 28
 MOVES = {

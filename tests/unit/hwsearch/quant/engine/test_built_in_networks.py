@@ -15,11 +15,12 @@ from hwsearch.formats.onnx.write import to_model
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.networks.adapted import value_range
 from searchspaces.networks.registry import NETWORKS
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 SMALL = {
     "etds": {"m": 2, "c": 8},

@@ -19,11 +19,12 @@ from hwsearch.quant.engine.simulate import simulated
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ops.state import Remember, State
 from searchspaces.space import build_space
 from searchspaces.tasks.task import Signature
 from searchspaces.tasks.video import Clip, Video
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 def clip(frames: int = 5, height: int = 12, width: int = 10, seed: int = 0) -> Tensor:

@@ -18,11 +18,12 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.network import storage
 from hwsearch.quant.observe.sizes import Sizes, several
 from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ir.shapes import known_channel_axes, shapes
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 SIZE = (24, 32)
 

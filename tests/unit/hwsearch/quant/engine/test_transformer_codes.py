@@ -13,9 +13,10 @@ from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer, simulate
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Node, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks import registry
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 SMALL = {
     "mobilesr": {"width": 16},

@@ -25,8 +25,9 @@ from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, spr2q, twod
 from hwsearch.quant.methods.learned import together as learned_together
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 COURSES = {
     "ptq4sr": ptq4sr.COURSE,

@@ -18,9 +18,10 @@ from hwsearch.quant.methods.learned.condiquant import conditioned, proximal
 from hwsearch.quant.methods.weights.hadamard import rotated, rotation, streams
 from hwsearch.quant.network.rewriting import AS_IT_IS
 from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.cnn.edsr import EDSR
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import trace
 
 
 def spread_of(weight):

@@ -9,8 +9,8 @@ from hwmodels.device import catalogue
 from hwmodels.workload import Map, Reduce, Workload
 from hwsearch.contracts import tiny_graph
 from hwsearch.quant.network.run_time import decoding, normalizing
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload
 
 
 def check_rows(found: Workload) -> None:

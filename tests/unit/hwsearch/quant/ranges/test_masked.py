@@ -12,6 +12,7 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.ranges.masked import NOTHING
 from hwsearch.quant.ranges.ranges import extremes
 from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
@@ -20,7 +21,6 @@ from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.moves.move import Permute, Reshape
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload
 
 CHANNELS = 4
 LEAST_DB = {8: 30, 16: 50}

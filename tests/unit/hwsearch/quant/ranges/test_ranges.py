@@ -22,8 +22,8 @@ from hwsearch.quant.ranges.ranges import (
     wide_format,
 )
 from searchspaces.ir.graph import Graph, apply, execute
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload
 
 
 def channels(low: list[float], high: list[float]) -> ChannelSpreads:

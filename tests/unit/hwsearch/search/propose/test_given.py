@@ -5,8 +5,8 @@ from __future__ import annotations
 from random_networks import float_graph
 
 from hwsearch.search.propose import given
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
-from searchspaces.tracing.trace import to_workload
 
 
 def test_the_widths_of_a_file_become_a_plan_of_the_device() -> None:
