@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.multiples import ceil_to
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
@@ -83,11 +84,6 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]],
     )
 
 
-@compiled(inline="always")
-def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return float(np.ceil(value / quantum) * quantum)
-
-
 @compiled
 def conversion_s(
     elements: float, offchip: float, stored_bytes: float, float_bytes: float, ports: Ports, layer_s: float
@@ -122,8 +118,8 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     compute = columns.macs[layer] * device.scalar_s_per_mac[w, a] / device.efficiency
                 elif op in (CONV, LINEAR):
                     pad = device.pad[w, a]
-                    depth = taps * _ceil_to(inputs, min(pad, SHALLOW) if inputs <= SHALLOW else pad)
-                    across = _ceil_to(outputs, pad)
+                    depth = taps * ceil_to(inputs, min(pad, SHALLOW) if inputs <= SHALLOW else pad)
+                    across = ceil_to(outputs, pad)
                     tile_n = min(device.tile_n, max(across, NARROWEST_TILE))
                     tiles = np.ceil(pixels / device.tile_m) * np.ceil(across / tile_n) * groups
                     waves = np.ceil(tiles / device.multiprocessors)

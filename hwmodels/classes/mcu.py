@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.classes.mcu_steps import forms, lies_last
+from hwmodels.classes.multiples import ceil_to
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
@@ -142,11 +143,6 @@ def _own(mcu: Mcu, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
     return cycles, macs
 
 
-@compiled(inline="always")
-def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return float(np.ceil(value / quantum) * quantum)
-
-
 @compiled
 def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> float:
     """MACs of a layer in convolution equivalents: rounded up to the lanes, times the relative cost of the operation.
@@ -156,13 +152,13 @@ def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> floa
     op, pixels, lanes = columns.op[layer], columns.out_h[layer] * columns.out_w[layer], device.lanes[wide]
     taps, cin, cout = columns.kernel_h[layer] * columns.kernel_w[layer], columns.cin[layer], columns.cout[layer]
     if op == DEPTHWISE:
-        return float(pixels * taps * _ceil_to(cout, device.depthwise_lanes[wide]) * device.depthwise[wide])
+        return float(pixels * taps * ceil_to(cout, device.depthwise_lanes[wide]) * device.depthwise[wide])
     if op == LINEAR:
-        return float(columns.macs[layer] * _ceil_to(cin, lanes) / cin * device.linear[wide])
+        return float(columns.macs[layer] * ceil_to(cin, lanes) / cin * device.linear[wide])
     if op != CONV:
         return 0.0
     inputs = cin / columns.groups[layer]
-    patch = _ceil_to(taps * inputs, lanes) if device.gathers else taps * _ceil_to(inputs, lanes)
+    patch = ceil_to(taps * inputs, lanes) if device.gathers else taps * ceil_to(inputs, lanes)
     return float(pixels * cout * patch * (device.pointwise[wide] if taps == 1 else 1.0))
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.multiples import ceil_to
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
@@ -56,11 +57,6 @@ def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
     )
 
 
-@compiled(inline="always")
-def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return float(np.ceil(value / quantum) * quantum)
-
-
 @compiled
 def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, device: NpuConstants) -> float:
     """Seconds that an array of effective rate needs for a convolution or matrix product; 0 for anything else."""
@@ -69,10 +65,10 @@ def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, devi
     cin, cout = columns.cin[layer], columns.cout[layer]
     pad_in = min(pad, device.image_pad) if columns.host_read[layer] else pad
     if op == DEPTHWISE:
-        macs = pixels * taps * _ceil_to(cout, pad) / device.depthwise_fill
+        macs = pixels * taps * ceil_to(cout, pad) / device.depthwise_fill
     elif op in (CONV, LINEAR):
-        apart = _ceil_to(cin / groups, pad_in) * _ceil_to(cout / groups, pad) * groups
-        macs = pixels * taps * min(apart, _ceil_to(cin, pad_in) * _ceil_to(cout, pad))
+        apart = ceil_to(cin / groups, pad_in) * ceil_to(cout / groups, pad) * groups
+        macs = pixels * taps * min(apart, ceil_to(cin, pad_in) * ceil_to(cout, pad))
     else:
         return 0.0
     return float(macs * s_per_mac / device.efficiency)

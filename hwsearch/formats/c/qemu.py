@@ -67,7 +67,7 @@ class CompiledNetwork:
         self, qgraph: QuantizedGraph, board: Board, folder: Path, size: tuple[int, int], flags: Sequence[str] = ()
     ) -> None:
         self.program = write.lower(qgraph, *size)
-        sources = write.export(qgraph, folder / "network", size=size, name="network")
+        sources = write.export_program(self.program, folder / "network", "network", {})
         self._ends = (qgraph.graph.input.name, qgraph.graph.output.name)
         input_bytes, output_bytes = (self.program.lowering.tensor_bytes(name) for name in self._ends)
         sizes = (input_bytes, output_bytes, len(self.program.steps))

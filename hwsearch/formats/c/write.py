@@ -142,11 +142,20 @@ def export(
         UsageError: operations that the kernels do not have, an impossible size, or a folder with other files in it.
         FileError: values that make no correct integers, or ``path`` cannot be written.
     """
-    path = Path(path)
     facts = dict(metadata or {})
-    chosen = identifier(name or str(facts.get("plan") or path.name))
-    program = lower(qgraph, *(size or TILE))
-    texts = render(program, chosen, facts)
+    chosen = identifier(name or str(facts.get("plan") or Path(path).name))
+    return export_program(lower(qgraph, *(size or TILE)), Path(path), chosen, facts)
+
+
+def export_program(program: Program, path: Path, name: str, facts: Mapping[str, Any]) -> Path:
+    """Write the folder ``path`` of what was lowered, whole or not at all.
+
+    Args:
+        name: prefix of the function and the files, an identifier. facts: provenance for the header.
+    Raises:
+        UsageError: a folder with other files in it. FileError: ``path`` cannot be written.
+    """
+    texts = render(program, name, facts)
     check_folder(path, set(texts))
     with replacing_folder(path) as temporary:
         for file, text in texts.items():

@@ -13,7 +13,7 @@ from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, as_weight
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub
+from searchspaces.ops.maps.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Reduction
 
@@ -27,14 +27,10 @@ def _notation(walk: Walk, call: Call) -> Map | None:
     return maps[0][0]
 
 
-def _both(walk: Walk, name: str, op: Elementwise, left: Map, right: Map) -> Map:
-    return walk.pointwise(name, op, [left, right])
-
-
 def added(walk: Walk, name: str, left: Value, right: Value) -> Map:
     """``left + right``, one of which may be a constant."""
     if isinstance(left, Map) and isinstance(right, Map):
-        return _both(walk, name, Add(), left, right)
+        return walk.pointwise(name, Add(), [left, right])
     value, constant = (left, right) if isinstance(left, Map) else (right, left)
     assert isinstance(value, Map)
     assert isinstance(constant, Constant)
@@ -48,7 +44,7 @@ def multiplied(walk: Walk, name: str, left: Value, right: Value) -> Map:
         first, second = (right, left) if larger else (left, right)
         if isinstance(walk.nodes[first.name].op, Reduction):
             first, second = second, first
-        return _both(walk, name, Mul(), first, second)
+        return walk.pointwise(name, Mul(), [first, second])
     value, constant = (left, right) if isinstance(left, Map) else (right, left)
     assert isinstance(value, Map)
     assert isinstance(constant, Constant)
@@ -114,9 +110,9 @@ def _sub(walk: Walk, call: Call) -> Value:
     left, right = call.inputs[:2]
     if isinstance(left, Map) and isinstance(right, Map):
         if walk.shape(left) != walk.shape(right) or walk.channels_on(right) is None:
-            return _both(walk, call.name, Sub(), left, right)
+            return walk.pointwise(call.name, Sub(), [left, right])
         negated = walk.scaled(f"{call.name}.negated", right, -1.0, 0.0)
-        return _both(walk, call.name, Add(), left, negated)
+        return walk.pointwise(call.name, Add(), [left, negated])
     if isinstance(left, Map) and isinstance(right, Constant):
         return walk.scaled(call.name, left, 1.0, -right.real)
     return walk.scaled(call.name, call.map(1), -1.0, call.numbers(0))
@@ -128,7 +124,7 @@ def _div(walk: Walk, call: Call) -> Value:
         return same
     left, right = call.inputs[:2]
     if isinstance(left, Map) and isinstance(right, Map):
-        return _both(walk, call.name, Div(), left, right)
+        return walk.pointwise(call.name, Div(), [left, right])
     if isinstance(left, Map) and isinstance(right, Constant):
         return walk.scaled(call.name, left, 1.0 / right.real.astype(np.float64), 0.0)
     return walk.pointwise(call.name, Div(constant_first=True), [call.map(1)], {"other": as_weight(call.numbers(0))})
@@ -151,7 +147,7 @@ def _extreme(walk: Walk, call: Call) -> Value:
     def join(walk: Walk, name: str, left: Value, right: Value) -> Map:
         op = Maximum() if larger else Minimum()
         if isinstance(left, Map) and isinstance(right, Map):
-            return _both(walk, name, op, left, right)
+            return walk.pointwise(name, op, [left, right])
         assert isinstance(left, Map)
         assert isinstance(right, Constant)
         if right.real.size > 1:

@@ -33,10 +33,6 @@ def _constants(call: Call) -> np.ndarray | None:
         return np.asarray(FOLDED[call.kind](call.constant(0), call.constant(1)))
 
 
-def _both(walk: Walk, name: str, op: Elementwise, left: Map, right: Map) -> Map:
-    return walk.pointwise(name, op, [left, right])
-
-
 @READS.register("ADD", "SUB", "MUL", "DIV", "FLOOR_DIV", "FLOOR_MOD", becomes=(Add, Sub, Mul, Div, Affine))
 def _arithmetic(walk: Walk, call: Call) -> Value:
     if (folded := _constants(call)) is not None:
@@ -49,9 +45,9 @@ def _arithmetic(walk: Walk, call: Call) -> Value:
             larger = np.prod(walk.shape(right)) > np.prod(walk.shape(left)) or isinstance(walk.nodes[left.name].op, Reduction)
             left, right = (right, left) if larger else (left, right)
         if call.kind == "SUB" and walk.shape(left) == walk.shape(right) and walk.channels_on(right) is not None:
-            return _both(walk, call.name, Add(), left, walk.scaled(f"{call.name}.negated", right, -1.0, 0.0))
+            return walk.pointwise(call.name, Add(), [left, walk.scaled(f"{call.name}.negated", right, -1.0, 0.0)])
         ops: Mapping[str, Elementwise] = {"ADD": Add(), "SUB": Sub(), "MUL": Mul(), "DIV": Div()}
-        return _both(walk, call.name, ops[call.kind], left, right)
+        return walk.pointwise(call.name, ops[call.kind], [left, right])
     value, constant = (left, right) if isinstance(left, Map) else (right, left)
     assert isinstance(value, Map)
     assert isinstance(constant, np.ndarray)
@@ -73,7 +69,7 @@ def _arithmetic(walk: Walk, call: Call) -> Value:
 def _squared(walk: Walk, call: Call) -> Value:
     if isinstance(call.inputs[1], np.ndarray):
         return walk.pointwise(call.name, SquaredDifference(), [call.map()], {"other": as_weight(call.constant(1))})
-    return _both(walk, call.name, SquaredDifference(), call.map(0), call.map(1))
+    return walk.pointwise(call.name, SquaredDifference(), [call.map(0), call.map(1)])
 
 
 @READS.register("MAXIMUM", "MINIMUM", becomes=(Maximum, Minimum, act.Clip, act.Relu))
@@ -84,7 +80,7 @@ def _extreme(walk: Walk, call: Call) -> Value:
     left, right = call.inputs[:2]
     larger = call.kind == "MAXIMUM"
     if isinstance(left, Map) and isinstance(right, Map):
-        return _both(walk, call.name, Maximum() if larger else Minimum(), left, right)
+        return walk.pointwise(call.name, Maximum() if larger else Minimum(), [left, right])
     place = 0 if isinstance(left, Map) else 1
     value, constant, stored = call.map(place), call.constant(1 - place), call.stored[1 - place]
     if constant.size > 1:
@@ -120,7 +116,7 @@ def _compare(walk: Walk, call: Call) -> Value:
 def _logic(walk: Walk, call: Call) -> Value:
     if call.kind == "LOGICAL_NOT":
         return opposite(walk, call.name, call.map())
-    return _both(walk, call.name, Mul() if call.kind == "LOGICAL_AND" else Maximum(), call.map(0), call.map(1))
+    return walk.pointwise(call.name, Mul() if call.kind == "LOGICAL_AND" else Maximum(), [call.map(0), call.map(1)])
 
 
 @READS.register("SELECT", "SELECT_V2", becomes=(Where, Comparison, Mul, Add, Affine))

@@ -22,6 +22,7 @@ from hwmodels.errors import FileError, HwsearchError, UsageError
 from hwmodels.numbers import FP16, Int
 from hwsearch.formats.c import bit_packing, write
 from hwsearch.formats.c.arena import ALIGNMENT, Life, lower_bound, place
+from hwsearch.formats.c.calls import layers, lowering
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.formats import TensorFormat
@@ -193,6 +194,12 @@ def test_the_header_says_where_tiles_begin(name: str, step: int, tmp_path: Path)
     header = (write.export(q, tmp_path / "net", size=(6, 8), metadata={}) / "net.h").read_text()
     assert "tiles overlap" in header
     assert (f"begin at multiples of {step} pixels" in header) == (step > 1)
+
+
+def test_room_is_made_for_what_the_kernels_say_that_they_take() -> None:
+    header = (Path(write.__file__).parent / "source" / "hws.h").read_text()
+    limits = {name: int(value) for name, value in re.findall(r"#define (HWS_MAX_\w+) (\d+)", header)}
+    assert limits == {"HWS_MAX_PIXELS": layers.MAX_PIXELS, "HWS_MAX_AXES": lowering.MAX_AXES}
 
 
 def test_the_header_says_what_the_compiler_finds(tmp_path: Path) -> None:
