@@ -12,7 +12,7 @@ from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.request import Request
 from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.shared import Shared
+from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.runs import damage_cache, damage_file
 from hwsearch.runs.directory import RunDirectory
@@ -23,7 +23,7 @@ RANKED = 2
 plans correlate with 0.993 where all of them give 1.000, and the plan that it proves is the same."""
 
 
-def of_run(run: RunDirectory, posed: PosedSearch, shared: Shared, progress: Progress) -> dict[str, Damage]:
+def of_run(run: RunDirectory, posed: PosedSearch, shared: MeasurementCache, progress: Progress) -> dict[str, Damage]:
     """Those of a run: from its directory, where an earlier process left them, else as ``known``, and written there."""
     space = posed.problem.space
     if run.damage_path.exists():

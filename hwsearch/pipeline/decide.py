@@ -26,7 +26,7 @@ from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.measurement import in_floating_point, prepare
-from hwsearch.quality.shared import Shared
+from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.search import blocks, frame_rate, tiling_options, variants
 from hwsearch.search import branches as promises
@@ -54,7 +54,7 @@ class RewrittenNetwork:
     network: LoadedNetwork
     problem: Problem
     lost_db: float
-    shared: Shared
+    shared: MeasurementCache
 
     @property
     def rewriting(self) -> Rewriting:
@@ -73,7 +73,9 @@ class RewrittenNetwork:
         own = replace(request, dropped=self.request.dropped, branches=branches.written(ranks))
         problem = pose(own, replace(self.network, module=GraphModule(self.problem.graph)))
         network = replace(problem.network, module=self.network.module)
-        return RewrittenNetwork(own, self.network, replace(problem, network=network), 0.0, Shared(network, [problem.space]))
+        return RewrittenNetwork(
+            own, self.network, replace(problem, network=network), 0.0, MeasurementCache(network, [problem.space])
+        )
 
 
 def posed(request: Request, found: LoadedNetwork, rewriting: Rewriting) -> RewrittenNetwork:
@@ -84,7 +86,7 @@ def posed(request: Request, found: LoadedNetwork, rewriting: Rewriting) -> Rewri
 
 def _posed(own: Request, network: LoadedNetwork) -> RewrittenNetwork:
     problem = pose(own, network)
-    return RewrittenNetwork(own, network, problem, 0.0, Shared(problem.network, [problem.space]))
+    return RewrittenNetwork(own, network, problem, 0.0, MeasurementCache(problem.network, [problem.space]))
 
 
 def decided(

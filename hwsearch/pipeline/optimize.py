@@ -23,8 +23,8 @@ from hwsearch.problem.request import Request
 from hwsearch.quality import baseline
 from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Remembering, prepare
+from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.quality.proxies import sqnr
-from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
 from hwsearch.runs import directory, plan_cache, score_cache
@@ -51,7 +51,7 @@ EXPECTED_S = {
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
 
 
-def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
+def optimize(request: Request, progress: Progress | None = None, shared: MeasurementCache | None = None) -> Results:
     """The whole job. Writes the run directory and returns what is in its ``results.json``.
 
     Args:
@@ -68,7 +68,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         posed = pose_search(request, shared.network if shared else None)
         problem, space, photos = posed.problem, posed.problem.space, posed.photos
-        shared = shared or Shared(problem.network, [space])
+        shared = shared or MeasurementCache(problem.network, [space])
         standing = _standing(posed)
         lead = _shared_study(posed)
     progress.say(f"{standing}, on the search pictures")

@@ -28,7 +28,7 @@ from hwsearch.pipeline import optimize as pipeline
 from hwsearch.problem.network import load_network
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
-from hwsearch.quality.shared import Shared
+from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.report import document as one
 from hwsearch.runs import directory
 from hwsearch.runs import run as reader
@@ -81,7 +81,7 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
                 raise BudgetError(f"{name}: {error.message}", f"{error.hint} Or leave this device out.") from error
             spaces.append(problem.space)
             stage.advance()
-    shared = Shared(network, spaces)
+    shared = MeasurementCache(network, spaces)
     with _folder(request, names, network.name, network.scale) as run:
         results = {}
         for name, own in requests.items():

@@ -12,7 +12,7 @@ from hwsearch.documents.progress import split
 from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem
 from hwsearch.quality.evaluate import Evaluator, Score, on_patches
-from hwsearch.quality.shared import Shared
+from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.methods import USUAL, is_mixture
 from searchspaces.ir.graph import execute
@@ -65,7 +65,7 @@ class Glance:
 class Remembering:
     """Plans -> their scores, each measured once for all devices that share measurements."""
 
-    shared: Shared
+    shared: MeasurementCache
     measure: Measure
 
     def __call__(self, plans: Iterable[PlanRow]) -> Iterator[Score]:
@@ -81,14 +81,14 @@ def prepare(
     problem: Problem,
     photos: Pictures,
     seed: int,
-    shared: Shared | None = None,
+    shared: MeasurementCache | None = None,
     progress: Callable[[str, float], None] | None = None,
     methods: Sequence[str] = (USUAL,),
     evaluator: Evaluator | None = None,
 ) -> Measure:
     """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point. Mixtures
     of methods choose among them."""
-    shared = shared or Shared(problem.network, [problem.space])
+    shared = shared or MeasurementCache(problem.network, [problem.space])
     mixtures = [method for method in methods if is_mixture(method)]
     report, *reports = split(progress or (lambda doing, share: None), 1 + len(mixtures))
     lows = [crop.low for crop in photos.crops]

@@ -12,8 +12,8 @@ from hwmodels.numbers import FP16, INT8
 from hwsearch.contracts import tiny_graph, tiny_pairs
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score
+from hwsearch.quality.measurement_cache import MeasurementCache, union, within
 from hwsearch.quality.proxies import PROXIES
-from hwsearch.quality.shared import Shared, union, within
 from hwsearch.quant.calibrate import Calibration, calibrate
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import to_workload
@@ -40,7 +40,7 @@ def untold(what: str, share: float) -> None:
 def test_every_device_gets_the_damage_that_it_would_get_alone(graph: Graph, spaces: list[SearchSpace]) -> None:
     pairs = tiny_pairs()
     lows = [pair.low for pair in pairs]
-    both = Shared(None, spaces)  # type: ignore[arg-type]  # nothing is loaded here
+    both = MeasurementCache(None, spaces)  # type: ignore[arg-type]  # nothing is loaded here
     measured = []
     of_choices = {name: info for name, info in PROXIES.items() if name != "centred_sqnr"}  # that one is of a space as a whole
 
@@ -76,7 +76,7 @@ def test_a_union_holds_each_space_and_tables_are_cut_out_of_it(spaces: list[Sear
 )
 def test_scores_are_shared_where_widths_mean_the_same(spaces: list[SearchSpace], changes: dict[str, Any], shared: bool) -> None:
     first, second = spaces[0], replace(spaces[1], **changes)
-    both = Shared(None, [first, second])  # type: ignore[arg-type]
+    both = MeasurementCache(None, [first, second])  # type: ignore[arg-type]
     one, other = Score(30.0, 0.1, 0.0), Score(31.0, 0.2, 0.0)
     assert both.score(first.uniform(4, 8), lambda _: one) is one
     assert both.score(second.uniform(4, 8), lambda _: other) is (one if shared else other)

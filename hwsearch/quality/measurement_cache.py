@@ -37,7 +37,7 @@ class _Alike:
     scores: dict[PlanRow, Score] = field(default_factory=dict)
 
 
-class Shared:
+class MeasurementCache:
     """Measurements of one network for the devices whose ``spaces`` are given; ``network``: loaded once."""
 
     def __init__(self, network: LoadedNetwork, spaces: Iterable[SearchSpace]) -> None:
