@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from hwmodels.errors import FileError
 from searchspaces.networks import checkpoint
 from searchspaces.networks.prefixes import choose
+
+DIVERGED = "The training diverged, or the file is damaged: use an earlier checkpoint."
+"""What to do about numbers that are not finite."""
 
 
 def sha256(path: str | Path) -> str:
@@ -83,15 +86,21 @@ def as_numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tenso
 
 def check_finite(state: Mapping[str, Tensor], source: str) -> None:
     """Raises FileError when a tensor holds NaN or infinity, or a variance below zero, whose root is none; naming each."""
-    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
-    broken += [
+    if broken := not_finite(state):
+        raise FileError(f"{source}: not finite: {', '.join(broken)}", DIVERGED)
+
+
+def refused(broken: Sequence[str]) -> str:
+    """What is said of a file with tensors that ``not_finite`` names, where it is only looked at."""
+    return f"Not finite: {', '.join(broken)}. {DIVERGED}"
+
+
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that ``check_finite`` refuses."""
+    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value.float()).all())]
+    return broken + [
         f"{key} (a variance below zero)" for key, value in state.items() if key.endswith("running_var") and (value < 0).any()
     ]
-    if broken:
-        raise FileError(
-            f"{source}: not finite: {', '.join(broken)}",
-            "The training diverged, or the file is damaged: use an earlier checkpoint.",
-        )
 
 
 def put(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:

@@ -54,7 +54,7 @@ def inspect(
 def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] | None = None) -> None:
     """Which network a file of weights is of: family, scale, colours, range of values, sizes; and what it holds."""
     from hwsearch.documents import units
-    from searchspaces.networks import checkpoint, recognition
+    from searchspaces.networks import checkpoint, recognition, weights
     from searchspaces.networks.input_channels import parse
 
     tensors = checkpoint.read(file).tensors
@@ -63,6 +63,7 @@ def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] |
         found = recognition.look(file, made=parse(input_channels or ()))
     except HwsearchError as error:
         reason, hint = error.message.removeprefix(f"{file}: "), error.hint
+    broken = weights.not_finite(tensors)
     document = {
         "file": str(file),
         "file_bytes": file.stat().st_size,
@@ -71,6 +72,7 @@ def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] |
         "recognised": found,
         "reason": reason,
         "hint": hint,
+        "not_finite": broken,
     }
 
     def render(screen: Console) -> None:
@@ -79,6 +81,8 @@ def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] |
         screen.print(f"Recognised as {found.words}" if found else f"Not recognised: {reason}\n{hint}", soft_wrap=True)
         if found and found.arguments:
             screen.print("Sizes: " + ", ".join(f"{name}={value}" for name, value in found.arguments.items()))
+        if broken:
+            screen.print(weights.refused(broken), soft_wrap=True)
 
     terminal.show(document, render)
 
@@ -100,8 +104,11 @@ def show(
     from hwsearch.formats.reading import readers as inspecting
     from hwsearch.formats.reading.file_network import enlargement
     from searchspaces.networks.input_channels import PICTURES, parse, ways
+    from searchspaces.networks.weights import not_finite, refused
 
     found = inspecting.inspect(file)
+    if broken := not_finite({f"{node.name}.{key}": value for node in found.graph.nodes for key, value in node.weights.items()}):
+        found = replace(found, remarks=(*found.remarks, refused(broken)))
     if made := parse(input_channels or ()):
         if opinion is not None:
             raise UsageError("a compiler is handed the file as it is", "Leave --input-channels out, or --with.")

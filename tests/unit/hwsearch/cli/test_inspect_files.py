@@ -6,8 +6,10 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from hwsearch.cli import main
 from hwsearch.formats.onnx.float_network import to_float_model
@@ -45,3 +47,15 @@ def test_what_gives_no_picture_has_no_scale(tmp_path: Path, capsys: pytest.Captu
 def test_a_size_without_a_device_is_not_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tmp_path / "net.onnx"), "--input", "24x24"]) == 2
     assert "--input is the size at which a file is priced" in capsys.readouterr().err
+
+
+def test_numbers_that_are_not_finite_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weight = numpy_helper.from_array(np.full((4, 1, 3, 3), np.inf, np.float32), "w")
+    ends = [[helper.make_tensor_value_info(name, 1, [1, channels, 8, 8])] for name, channels in (("x", 1), ("y", 4))]
+    conv = helper.make_node("Conv", ["x", "w"], ["y"], name="c", pads=[1, 1, 1, 1], kernel_shape=[3, 3])
+    model = helper.make_model(helper.make_graph([conv], "g", *ends, [weight]), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "n.onnx")
+    assert main(["inspect", str(tmp_path / "n.onnx")]) == 0
+    said = capsys.readouterr()
+    assert "Not finite: w.weight." in said.out + said.err

@@ -45,6 +45,20 @@ def test_what_is_none_of_them_is_counted_and_the_reason_told(capsys: pytest.Capt
     assert "none of the built-in networks" in found["reason"]
 
 
+def test_weights_that_no_command_takes_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    state = registry.build("espcn", 2).state_dict()
+    file, key = tmp_path / "w.safetensors", next(iter(state))
+    save_file(state, file)
+    assert answer(capsys, file)["not_finite"] == []
+    state[key].view(-1)[3] = float("nan")
+    save_file(state, file)
+    assert answer(capsys, file)["not_finite"] == [key]
+    assert main(["inspect", str(file)]) == 0
+    assert f"Not finite: {key}. The training diverged" in capsys.readouterr().out
+    assert main(["estimate", "--weights", str(file), "--target", "jetson"]) == 3
+    assert f"not finite: {key}" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_weights_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_text("<html></html>")
     assert main(["inspect", str(tmp_path / "w.pth")]) == 3

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hwmodels.errors import FileError, UsageError
 from hwsearch.problem.network import load_network
 from hwsearch.problem.request import Request
+from searchspaces.ir.graph import execute
 from searchspaces.networks import through_spandrel
 from searchspaces.networks.input_channels import parse
 from searchspaces.networks.recognition import Recognised, look, recognise
@@ -344,6 +345,23 @@ def test_the_scale_is_that_of_the_picture(
     assert f"x{float(scale):g}, RGB" in caplog.text
     asked = Request(network=found.name, scale=found.scale, weights=tmp_path / "w.pth", input_channels=made)
     assert load_network(asked).scale == scale
+
+
+def test_what_it_reads_is_made_from_the_picture(library: Callable[..., None], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    alone = Thrice(3, 12)
+    torch.save(alone.state_dict(), tmp_path / "w.pth")
+    library(Family(network=Thrice, changes={"output_channels": 3}))  # type: ignore[arg-type]
+    asked = Request(network="spandrel", weights=tmp_path / "w.pth", input_channels=("unshuffle:2",))
+    network = load_network(asked)
+    x = torch.rand(1, 3, 24, 32)
+    graph = trace(network.module, 3, network.name)
+    with torch.no_grad():
+        right = alone(torch.nn.functional.pixel_unshuffle(x, 2))
+        assert torch.equal(network.module(x), right)
+        assert torch.allclose(execute(graph, x), right, atol=1e-5)
+    with pytest.raises(UsageError, match="reads 12 channels, and gives 3"):
+        look(tmp_path / "w.pth")
 
 
 def test_pictures_that_become_smaller_are_refused(library: Callable[..., None], tmp_path: Path) -> None:
