@@ -95,6 +95,23 @@ class NetworkSearchOptions(NetworkOptions):
 
 
 @dataclass(frozen=True)
+class PictureOptions:
+    """What the network is measured on."""
+
+    images: options.Images = None
+    task: options.TaskName = None
+    input_size: options.Input = None
+
+    def fields(self) -> dict[str, object]:
+        """The fields of a request, only those that were given.
+
+        Raises:
+            UsageError: ``--input`` is no size.
+        """
+        return notations.given({**vars(self), "input_size": notations.read_size(self.input_size)})
+
+
+@dataclass(frozen=True)
 class SpaceOptions:
     """Which widths may be chosen."""
 

@@ -28,7 +28,8 @@ from hwsearch.quality.proxies import sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
 from hwsearch.runs import directory, plan_cache, score_cache
-from hwsearch.runs.run import REPORT, Run
+from hwsearch.runs.on_disk import REPORT
+from hwsearch.runs.run import Run
 from hwsearch.search import checked_proxies, find
 from hwsearch.search.found import Search
 from hwsearch.search.posed import PosedSearch, pose_search

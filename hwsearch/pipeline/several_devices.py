@@ -30,8 +30,7 @@ from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
 from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.report import document as one
-from hwsearch.runs import directory
-from hwsearch.runs import run as reader
+from hwsearch.runs import directory, on_disk
 from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 from hwsearch.search import frame_rate, tiling_options
@@ -87,7 +86,7 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
         for name, own in requests.items():
             place = run.path / name
             reading.refuse_link(place)
-            resume = (place / reader.RUN).is_file()
+            resume = (place / on_disk.RUN).is_file()
             try:
                 results[name] = pipeline.optimize(replace(own, run_dir=place, resume=resume), progress, shared)
             except Interrupted as stopped:
@@ -113,7 +112,7 @@ def _folder(request: Request, names: Mapping[str, str], network: str, scale: Sca
     run = directory.RunDirectory.create(request.run_dir, f"{network}-x{scale_text(scale)}-{len(names)}-targets")
     asked = {key: value for key, value in jsonable(request).items() if key not in PER_DEVICE}
     used = {"plugins": plugins.record()} if plugins.in_use() else {}
-    write_json(run.path / reader.TARGETS, {"schema_version": SCHEMA, "request": asked, "targets": dict(names), **used})
+    write_json(run.path / on_disk.TARGETS, {"schema_version": SCHEMA, "request": asked, "targets": dict(names), **used})
     return run
 
 
@@ -126,11 +125,11 @@ def saved(path: Path, targets: Sequence[str], given: Mapping[str, Any]) -> tuple
         FileError: there is no such run.
         UsageError: something is given differently.
     """
-    document = reader.targets(path)
+    document = on_disk.targets(path)
     before = document.targets
     if targets and list(_names(targets)) != list(before):
         raise UsageError(f"{path} was started for {', '.join(before)}", "Resume without --target, or start a new run.")
-    return list(before.values()), reader.same_fields(document, path, given)
+    return list(before.values()), on_disk.same_fields(document, path, given)
 
 
 def names_in(path: Path) -> list[str]:
@@ -139,7 +138,7 @@ def names_in(path: Path) -> list[str]:
     Raises:
         FileError: there are none.
     """
-    return list(reader.targets(path).targets)
+    return list(on_disk.targets(path).targets)
 
 
 def load(path: Path) -> Runs:

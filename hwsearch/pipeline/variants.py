@@ -41,8 +41,7 @@ from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import AUTO, Request
 from hwsearch.report import html
-from hwsearch.runs import directory
-from hwsearch.runs import run as reader
+from hwsearch.runs import directory, on_disk
 from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 from hwsearch.search.variants import Rewriting
@@ -90,8 +89,8 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     """
     progress, clock = progress or Silent(), Clock()
     if request.resume and request.run_dir is not None:
-        directory.check_request(request.run_dir, request, saved=reader.blocks(request.run_dir))
-        if (request.run_dir / reader.RESULTS).is_file():
+        directory.check_request(request.run_dir, request, saved=on_disk.blocks(request.run_dir))
+        if (request.run_dir / on_disk.RESULTS).is_file():
             return Run(request.run_dir).results
     if not request.resume:
         directory.check_empty(request.run_dir)
@@ -111,12 +110,12 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     photos = choose_pictures(whole.request, whole.problem.network)
     with _folder(request, whole.problem) as run, _named(run.path, request):
         clock.keep(run.clock_path)
-        known = reader.blocks(run.path)
+        known = on_disk.blocks(run.path)
         with clock.stage("rewritings"):
             made: dict[str, RewrittenNetwork] = {WHOLE: whole}
             if not known.networks:
                 known, made = decide.decided(request, found, whole, photos, known, progress)
-                write_json(run.path / reader.BLOCKS, known)
+                write_json(run.path / on_disk.BLOCKS, known)
         results: dict[str, Results] = {}
         refused: BudgetError | None = None
         for name, network in known.networks.items():
@@ -129,7 +128,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             leg = replace(
                 own.request,
                 run_dir=place,
-                resume=(place / reader.RUN).is_file(),
+                resume=(place / on_disk.RUN).is_file(),
                 evaluations=network.evaluations,
                 probes=network.probes,
             )
@@ -161,7 +160,7 @@ def _folder(request: Request, problem: Problem) -> directory.RunDirectory:
     label = f"{problem.network.name}-x{scale_text(problem.network.scale)}-{problem.device.name}-variants"
     run = directory.RunDirectory.create(request.run_dir, label)
     used = {"plugins": plugins.record()} if plugins.in_use() else {}
-    write_json(run.path / reader.BLOCKS, {"schema_version": SCHEMA, "request": jsonable(request), **used})
+    write_json(run.path / on_disk.BLOCKS, {"schema_version": SCHEMA, "request": jsonable(request), **used})
     return run
 
 
@@ -172,7 +171,7 @@ def saved(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         FileError: there is no such run.
         UsageError: something is given differently.
     """
-    return reader.same_fields(reader.blocks(path), path, given)
+    return on_disk.same_fields(on_disk.blocks(path), path, given)
 
 
 def pick(path: Path, limits: Mapping[str, float], model: str | None = None) -> tuple[Rewritten, ChosenAgain]:
@@ -189,7 +188,7 @@ def pick(path: Path, limits: Mapping[str, float], model: str | None = None) -> t
     found: list[tuple[Rewritten, ChosenAgain]] = []
     refused: BudgetError | None = None
     _ = Run(path).results  # or what is to be done to have them
-    for name, network in reader.blocks(path).networks.items():
+    for name, network in on_disk.blocks(path).networks.items():
         run = Run(reading.inside(path, name, "the run of a network"), model)
         left = {key: limit - network.lost_db if key == "loss" else limit for key, limit in limits.items()}
         if not network.evaluations or not run.is_finished or left.get("loss", 0.0) < 0:

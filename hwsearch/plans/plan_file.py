@@ -19,7 +19,8 @@ from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.plans import ready
-from hwsearch.runs.run import Run, not_named
+from hwsearch.runs.on_disk import not_named
+from hwsearch.runs.run import Run
 from searchspaces.networks import own_code
 
 if TYPE_CHECKING:

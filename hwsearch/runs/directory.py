@@ -22,9 +22,10 @@ from hwsearch.documents import earlier, reading
 from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs
 from hwsearch.documents.files import DISK_FULL, file_error, jsonable, write_json
 from hwsearch.documents.versions import versions
-from hwsearch.runs import run as reader
+from hwsearch.runs import on_disk
 from hwsearch.runs.interrupted import Interrupted
-from hwsearch.runs.run import NOT_COMPARED, Run
+from hwsearch.runs.on_disk import NOT_COMPARED
+from hwsearch.runs.run import Run
 from searchspaces.data.scale import scale_text
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def check_empty(path: Path | None) -> None:
     except OSError as error:
         raise file_error(error, path) from error
     if taken:
-        known = (path / reader.RUN).exists()
+        known = (path / on_disk.RUN).exists()
         hint = f"Go on with --resume {path}, or choose" if known else "Choose"
         raise FileError(f"{path} is not empty", f"{hint} another folder with --out.")
 
@@ -107,7 +108,7 @@ class RunDirectory:
             FileError: there is no run, or another process works on it.
         """
         path = path.absolute()
-        reader.configuration(path)
+        on_disk.configuration(path)
         return cls(path, _acquire(path))
 
     @classmethod
@@ -181,39 +182,39 @@ class RunDirectory:
 
     @property
     def plans_dir(self) -> Path:
-        return self.path / reader.PLANS
+        return self.path / on_disk.PLANS
 
     @property
     def crops_dir(self) -> Path:
-        return self.path / reader.CROPS
+        return self.path / on_disk.CROPS
 
     @property
     def journal_path(self) -> Path:
         """Optuna's journal of the search."""
-        return self.path / reader.JOURNAL
+        return self.path / on_disk.JOURNAL
 
     @property
     def evaluations_path(self) -> Path:
         """Every simulated plan, one JSON line each."""
-        return self.path / reader.EVALUATIONS
+        return self.path / on_disk.EVALUATIONS
 
     @property
     def clock_path(self) -> Path:
         """How long the run has taken, over all its legs."""
-        return self.path / reader.CLOCK
+        return self.path / on_disk.CLOCK
 
     @property
     def damage_path(self) -> Path:
         """The damage tables of all proxies."""
-        return self.path / reader.DAMAGE
+        return self.path / on_disk.DAMAGE
 
     @property
     def configuration_path(self) -> Path:
-        return self.path / reader.RUN
+        return self.path / on_disk.RUN
 
     @property
     def results_path(self) -> Path:
-        return self.path / reader.RESULTS
+        return self.path / on_disk.RESULTS
 
     def read(self) -> Run:
         """What stands in the directory now."""
@@ -232,7 +233,7 @@ class RunDirectory:
     def go_on(self) -> None:
         """Write down that the run is gone on with, and under which versions."""
         leg = Leg(created=datetime.now(UTC).isoformat(timespec="seconds"), versions=versions())
-        write_json(self.path / reader.LEGS, Legs(legs=[*Run(self.path).legs, leg]))
+        write_json(self.path / on_disk.LEGS, Legs(legs=[*Run(self.path).legs, leg]))
 
 
 def check_request(
@@ -248,12 +249,12 @@ def check_request(
     Raises:
         UsageError: something differs; every difference is listed.
     """
-    saved, asked = saved or reader.configuration(path), jsonable(request)
-    reader.ask_for_plugins(saved, path)
+    saved, asked = saved or on_disk.configuration(path), jsonable(request)
+    on_disk.ask_for_plugins(saved, path)
     before = earlier.with_request(saved.request)
     keys = {*before, *(key for key, value in asked.items() if value)} - set(NOT_COMPARED)
     pairs = [(key, before.get(key), asked.get(key)) for key in sorted(keys)]
-    reader.refuse_changes(path, pairs + reader.hashes(saved, provenance or {}))
+    on_disk.refuse_changes(path, pairs + on_disk.hashes(saved, provenance or {}))
 
 
 def _make_unique(wanted: Path) -> Path:
@@ -275,7 +276,7 @@ def _make_unique(wanted: Path) -> Path:
 def _acquire(path: Path) -> IO[bytes]:
     """Lock a folder that this process is going to write in: nothing in it may lead out of it."""
     try:
-        for name in (LOCK, *reader.ENTRIES):
+        for name in (LOCK, *on_disk.ENTRIES):
             reading.refuse_link(path / name)
         # Not truncated, and not through a link that was put there since.
         handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)

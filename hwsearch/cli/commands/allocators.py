@@ -44,9 +44,7 @@ def compare(
     *,
     target: options.Target = None,
     network: groups.NetworkOptions,
-    images: options.Images = None,
-    task: options.TaskName = None,
-    input_size: options.Input = None,
+    samples: groups.PictureOptions,
     space: groups.SpaceOptions,
     budget: Annotated[
         list[str] | None,
@@ -99,9 +97,7 @@ def compare(
     fields |= notations.given(
         {
             "target": notations.read_target(target),
-            "images": images,
-            "task": task,
-            "input_size": notations.read_size(input_size),
+            **samples.fields(),
             **space.fields(),
             "budgets": budgets.read(budget or [DEFAULT_BUDGET]),
             "methods": notations.read_methods(method),

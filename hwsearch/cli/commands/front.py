@@ -65,7 +65,8 @@ def front(
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
     from hwsearch.report import document
-    from hwsearch.runs.run import BLOCKS, TARGETS, Run
+    from hwsearch.runs.on_disk import BLOCKS, TARGETS
+    from hwsearch.runs.run import Run
 
     terminal = Terminal(as_json, quiet)
     limits = budgets.read(budget, equal_bits, bitops)

@@ -81,9 +81,7 @@ def compare(
     *,
     target: options.Target = None,
     network: groups.NetworkOptions,
-    images: options.Images = None,
-    task: options.TaskName = None,
-    input_size: options.Input = None,
+    samples: groups.PictureOptions,
     scope: options.Scope = None,
     more_bits: Annotated[
         list[str] | None, typer.Argument(help="Further values of --bits.", metavar="W/A", show_default=False)
@@ -136,9 +134,7 @@ def compare(
     fields |= notations.given(
         {
             "target": notations.read_target(target),
-            "images": images,
-            "task": task,
-            "input_size": notations.read_size(input_size),
+            **samples.fields(),
             "scope": notations.read_scope(scope),
             "seed": seed,
         }

@@ -32,9 +32,7 @@ def optimize(
     *,
     target: options.Targets = None,
     network: groups.NetworkSearchOptions,
-    images: options.Images = None,
-    task: options.TaskName = None,
-    input_size: options.Input = None,
+    samples: groups.PictureOptions,
     fps: options.Fps = None,
     tile: options.Tile = None,
     halo: options.Halo = None,
@@ -96,9 +94,7 @@ def optimize(
     fields |= notations.given(
         {
             "target": notations.read_target(target[0]) if target and len(target) == 1 else None,
-            "images": images,
-            "task": task,
-            "input_size": notations.read_size(input_size),
+            **samples.fields(),
             "fps": notations.read_fps(fps),
             **notations.read_tile(tile, halo),
             "budgets": budgets.read(budget, equal_bits, bitops),
@@ -136,7 +132,8 @@ def _saved(run: Path, several: list[str], given: dict[str, Any]) -> tuple[list[s
         FileError: there is no such run.
         UsageError: something is given differently.
     """
-    from hwsearch.runs.run import BLOCKS, TARGETS, Run
+    from hwsearch.runs.on_disk import BLOCKS, TARGETS
+    from hwsearch.runs.run import Run
 
     if (run / TARGETS).is_file():
         from hwsearch.pipeline import several_devices

@@ -47,9 +47,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 def compare(
     *,
     network: groups.NetworkOptions,
-    images: options.Images = None,
-    task: options.TaskName = None,
-    input_size: options.Input = None,
+    samples: groups.PictureOptions,
     space: groups.SpaceOptions,
     probes: Annotated[int, typer.Option(help="Number of random plans to simulate.", min=10)] = 200,
     draw: Annotated[
@@ -77,9 +75,7 @@ def compare(
     fields: dict[str, Any] = network.fields()
     fields |= notations.given(
         {
-            "images": images,
-            "task": task,
-            "input_size": notations.read_size(input_size),
+            **samples.fields(),
             **space.fields(),
             "seed": seed,
         }

@@ -23,7 +23,7 @@ from hwsearch.problem.request import Request
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.cluster.study import SharedStudy
-from hwsearch.runs.run import NOT_COMPARED
+from hwsearch.runs.on_disk import NOT_COMPARED
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.pareto import PRICES
 from hwsearch.search.propose.moves import Encoding

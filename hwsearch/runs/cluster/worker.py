@@ -26,7 +26,7 @@ from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import connection, same_study
 from hwsearch.runs.cluster.study import SharedStudy
-from hwsearch.runs.run import request_of
+from hwsearch.runs.on_disk import request_of
 from hwsearch.search.pareto import PRICES
 from searchspaces.data.scale import network_text
 from searchspaces.space import PlanRow, SearchSpace

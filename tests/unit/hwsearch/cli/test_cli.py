@@ -19,7 +19,7 @@ from hwmodels.errors import UsageError, closest
 from hwsearch import cli as main_module
 from hwsearch.cli import main, notations, options, terminal
 from hwsearch.cli.app import app
-from hwsearch.cli.commands import catalogue as commands
+from hwsearch.cli.commands import devices as commands
 from hwsearch.formats.reading import readers
 from hwsearch.formats.running import runtimes
 

@@ -17,7 +17,7 @@ from hwsearch.documents.results import Results
 from hwsearch.problem import budgets
 from hwsearch.quality import log
 from hwsearch.quality.evaluate import Score
-from hwsearch.runs.run import request_of
+from hwsearch.runs.on_disk import request_of
 
 BEFORE = {"quality_db": "psnr_db", "loss_db": "psnr_loss_db", "second": "ssim", "baseline_db": "bicubic_psnr_db"}
 

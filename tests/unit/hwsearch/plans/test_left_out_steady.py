@@ -17,7 +17,7 @@ from hwsearch.problem.network import found_network
 from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
-from hwsearch.runs import run as reader
+from hwsearch.runs import on_disk
 
 NETWORK = """
 import torch
@@ -67,8 +67,8 @@ def test_a_network_that_blows_up_on_a_crop_is_passed_over(light: float, blows_up
 
 def test_what_blows_up_is_written_down_and_read_back(tmp_path: Path) -> None:
     known = Rewritings(schema_version=1, request={}, looks={"a": 0.1, "b": None}, networks={"whole": _none()})
-    write_json(tmp_path / reader.BLOCKS, known)
-    assert reader.blocks(tmp_path).looks == {"a": 0.1, "b": None}
+    write_json(tmp_path / on_disk.BLOCKS, known)
+    assert on_disk.blocks(tmp_path).looks == {"a": 0.1, "b": None}
     said = joined._about(known, {}, [])
     assert "2 blocks were left out alone" in said[0]
     assert "Without b the network blows up" in said[0]

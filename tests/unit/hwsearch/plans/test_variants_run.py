@@ -23,7 +23,7 @@ from hwsearch.documents.results import Results
 from hwsearch.pipeline import optimize as pipeline
 from hwsearch.pipeline import variants
 from hwsearch.plans import plan_file
-from hwsearch.runs import run as reader
+from hwsearch.runs import on_disk
 from hwsearch.runs.run import Run
 from searchspaces.data import pictures
 
@@ -183,7 +183,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(folder: Path, results: Results, 
 
 def test_a_finished_run_is_not_taken_for_another(folder: Path, results: Results) -> None:
     run = folder / "run"
-    asked = reader.request_of(reader.blocks(run).request, run / "blocks.json")
+    asked = on_disk.request_of(on_disk.blocks(run).request, run / "blocks.json")
     again = replace(asked, model=named(folder)[1], run_dir=run, resume=True)
     assert variants.optimize(again) == results
     with pytest.raises(UsageError, match="seed"):

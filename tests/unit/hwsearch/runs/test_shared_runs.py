@@ -35,7 +35,8 @@ from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
 from hwsearch.quant.learn import polish
 from hwsearch.runs.cluster import same_study, worker
-from hwsearch.runs.run import NOT_COMPARED, Run
+from hwsearch.runs.on_disk import NOT_COMPARED
+from hwsearch.runs.run import Run
 from searchspaces.data import pictures
 from searchspaces.space import PlanRow
 

@@ -23,7 +23,8 @@ from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.measurement import Measure
 from hwsearch.quant import methods
 from hwsearch.runs.directory import RunDirectory
-from hwsearch.runs.run import Run, request_of
+from hwsearch.runs.on_disk import request_of
+from hwsearch.runs.run import Run
 from hwsearch.search.evolve import refine
 from searchspaces.ir.graph import execute
 from searchspaces.tasks.image import SuperResolution
