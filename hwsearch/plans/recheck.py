@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from searchspaces.data.scale import Scale, enlarged
 from searchspaces.ir.graph import Graph
 from searchspaces.tasks import registry as tasks
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Signature
+from searchspaces.tasks.task import Sample, Signature
 
 QUALITY_TOLERANCE_DB = 0.005
 """Room for another CPU's order of additions where a plan has layers in half precision."""
@@ -150,7 +149,9 @@ def _measure(runtime: Runtime, pair: Pair, task: SuperResolution) -> _Ran:
     return _Ran(*task.figures(output, pair), *compare(output, ours, fmt), seconds)
 
 
-def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: Scale) -> tuple[SuperResolution, Sequence[Any], bool]:
+def judged_by(
+    opened: PlanFile, images: Path | None, graph: Graph, scale: Scale
+) -> tuple[SuperResolution, Sequence[Sample], bool]:
     """The task that judges a plan, what it reads its samples from, and whether these are those that the plan was
     judged by.
 

@@ -13,6 +13,8 @@ from hwsearch.cli.options import Json, Quiet
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hwmodels.device.device import Device
     from hwmodels.fitting.constants import Fit, Measurement
 
@@ -126,7 +128,7 @@ def _board(
     document["remarks"] = list(timed.remarks)
     document |= _document(device, found.fit, read)
 
-    def render(screen: Any) -> None:
+    def render(screen: Console) -> None:
         for remark in timed.remarks:
             screen.print(remark)
         _render(screen, device, found.fit, read)
@@ -149,7 +151,7 @@ def _host(terminal: Terminal, threads: int) -> None:
     before = reader.load_text(reader.shipped_text("host"), "host.toml")
     fits = {str(precision): _document(before, fit, found.measurements[precision]) for precision, fit in found.fits.items()}
 
-    def render(screen: Any) -> None:
+    def render(screen: Console) -> None:
         for precision, fit in found.fits.items():
             screen.print(bold(str(precision)))
             _render(screen, before, fit, found.measurements[precision])
@@ -189,7 +191,7 @@ def _document(before: Device, fit: Fit, measured: Sequence[Measurement]) -> dict
     }
 
 
-def _render(screen: Any, before: Device, fit: Fit, measured: Sequence[Measurement]) -> None:
+def _render(screen: Console, before: Device, fit: Fit, measured: Sequence[Measurement]) -> None:
     from hwmodels.device.facts import human, number
 
     rows = [

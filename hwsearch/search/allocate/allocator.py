@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hwsearch.quant.calibrate import Calibration
     from hwsearch.search.exact.additive import AdditiveProblem
     from searchspaces.space import SearchSpace
-    from searchspaces.tasks.task import Task
+    from searchspaces.tasks.task import Sample, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Grounds:
     """
 
     calibration: Calibration
-    samples: Sequence[Any]
+    samples: Sequence[Sample]
     task: Task
     seed: int
     damage: Callable[[str], Damage]

@@ -11,7 +11,7 @@ notation (``notation``): the structure and the widths are right, the function is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from hwsearch.formats.onnx.reading.widths import CODES, follow_codes
 from hwsearch.formats.reading.builder import CONTRADICTIONS, TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
 from hwsearch.formats.reading.readers import usual_range
 from searchspaces.ir.graph import Node
+from searchspaces.ops.base import Op
 from searchspaces.ops.maps.activation import Relu
 from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.formulas import TraceSize
@@ -105,7 +106,7 @@ class Walk(Builder):
         call = Call(parsed, inputs, self.opset)
         maps = [value for value in inputs if isinstance(value, Map)]
         if node.op_type == "If":
-            found: Any = self._branch(call)
+            found: Value | Sequence[Value] = self._branch(call)
         elif not maps:
             try:
                 found = self.folder.fold(node, tuple(v if isinstance(v, Constant) else None for v in inputs))
@@ -114,19 +115,20 @@ class Walk(Builder):
                 raise ValueError(f"{call.label}: {reason}{behind}") from None
         else:
             found = self._read_one(call, maps)
-        values = list(found) if isinstance(found, list | tuple) else [found]
+        values = [found] if isinstance(found, Value) else list(found)
         for output, value in zip(node.output, values, strict=False):
             self.values[output] = value
         if maps:
             follow_codes(self, call)
 
-    def _read_one(self, call: Call, maps: list[Map]) -> Any:
+    def _read_one(self, call: Call, maps: list[Map]) -> Value | Sequence[Value]:
         reader = READS.get(call.kind)
         before = len(self.nodes)
         try:
             if reader is None:
                 raise NotRead("")
-            return reader.read(self, call)
+            found: Value | Sequence[Value] = reader.read(self, call)
+            return found
         except (NotRead, *CONTRADICTIONS) as reason:
             if not isinstance(reason, NotRead) and not self.uncounted:
                 raise
@@ -159,7 +161,7 @@ class Walk(Builder):
             return value
         return self.unary(name, Relu(), value)
 
-    def unary(self, name: str, op: Any, value: Map) -> Map:
+    def unary(self, name: str, op: Op, value: Map) -> Map:
         """An activation."""
         made = self.pointwise(name, op, [value])
         self.unary_of[made.name] = value.name
