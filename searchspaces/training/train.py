@@ -16,7 +16,8 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -188,22 +189,19 @@ def test_psnr(network: nn.Module, folder: Path, scale: int, channels: int) -> fl
     return float(np.mean(scores))
 
 
-def train(arguments: argparse.Namespace) -> None:
-    torch.manual_seed(arguments.seed)
-    torch.set_num_threads(arguments.threads)
-    network = NETWORKS[arguments.network](arguments.scale)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know neither the format nor attributes of networks
-    channels = int(network.channels)  # type: ignore[arg-type]  # torch's stubs know neither the format nor attributes of networks
+def samples(arguments: argparse.Namespace, channels: int) -> PatchSampler:
+    """Patches of the pictures that the command line names."""
     started = time.monotonic()
+    pairs = picture_pairs(
+        arguments.images,
+        scale=arguments.scale,
+        channels=channels,
+        long_sides=arguments.long_sides,
+        drawings=arguments.drawings,
+        seed=arguments.seed,
+    )
     sampler = PatchSampler(
-        picture_pairs(
-            arguments.images,
-            scale=arguments.scale,
-            channels=channels,
-            long_sides=arguments.long_sides,
-            drawings=arguments.drawings,
-            seed=arguments.seed,
-        ),
+        pairs,
         scale=arguments.scale,
         patch=arguments.patch,
         seed=arguments.seed,
@@ -211,6 +209,61 @@ def train(arguments: argparse.Namespace) -> None:
         area_power=arguments.area_power,
     )
     print(f"{len(sampler.pairs)} picture pairs read in {time.monotonic() - started:.0f} s", flush=True)
+    return sampler
+
+
+def expand(network: nn.Module, width: int) -> None:
+    """Train every kernel as a sum with a bank of ``width`` kernels (see ``Expansion``)."""
+    for module in [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]:
+        parametrize.register_parametrization(module, "weight", Expansion(module.weight.shape, width))
+
+
+def rate(step: int, steps: int) -> float:
+    """Learning rate over its largest: up over the first hundredth of the steps, then down to 0.005 by half a cosine."""
+    warmup = max(1, steps // 100)
+    return float(min(1.0, (step + 1) / warmup) * (0.005 + 0.995 * 0.5 * (1 + np.cos(np.pi * step / steps))))
+
+
+def loss_of(error: Tensor, step: int, arguments: argparse.Namespace) -> Tensor:
+    """Charbonnier's loss, and squared error towards the end; ``error``: ``[N, C, h, w]`` of values in 0..1."""
+    if error.shape[1] == 3 and arguments.chroma < 1:
+        error = torch.cat([error * arguments.chroma, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
+    if step < arguments.squared_from * arguments.steps:
+        return torch.sqrt(error**2 + 1e-6).mean()
+    return (error**2).mean() * 50
+
+
+def follow(average: nn.Module, network: nn.Module, step: int) -> None:
+    """Let the exponential moving average take in what the network is now."""
+    decay = min(0.999, (step + 1) / (step + 10))
+    with torch.no_grad():
+        values = collapsed(network)
+        for name, mean in average.named_parameters():
+            mean.lerp_(values[name], 1 - decay)
+
+
+def blended(average: nn.Module, earlier: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """What is saved. An average with an earlier stage generalises better than the last stage alone (Wortsman et al., CVPR
+    2022)."""
+    state = {key: value.contiguous() for key, value in average.state_dict().items()}
+    return {key: value.lerp(earlier.get(key, value), share) for key, value in state.items()}
+
+
+RECORDED = (
+    "network", "scale", "seed", "steps", "batch", "patch", "rate", "expand", "long_sides", "candidates", "area_power", "chroma",
+    "drawings", "squared_from", "blend",
+)  # fmt: skip
+"""Options that the provenance of weights tells."""
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a network as the command line says, and save it at every report."""
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    network = NETWORKS[arguments.network](arguments.scale)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know neither the format nor attributes of networks
+    channels = int(network.channels)  # type: ignore[arg-type]  # torch's stubs know neither the format nor attributes of networks
+    sampler = samples(arguments, channels)
     history, earlier = [], load_file(arguments.blend_with) if arguments.blend_with else {}
     if arguments.start is not None:
         network.load_state_dict(load_file(arguments.start))
@@ -218,56 +271,24 @@ def train(arguments: argparse.Namespace) -> None:
             history = [json.loads(file.metadata()["provenance"])]
     average = copy.deepcopy(network)
     if arguments.expand:
-        for module in [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]:
-            parametrize.register_parametrization(module, "weight", Expansion(module.weight.shape, arguments.expand))
+        expand(network, arguments.expand)
     optimiser = torch.optim.Adam(network.parameters(), lr=arguments.rate)
-    warmup = max(1, arguments.steps // 100)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min(1.0, (step + 1) / warmup) * (0.005 + 0.995 * 0.5 * (1 + np.cos(np.pi * step / arguments.steps))),
-    )
-    provenance = {
-        "script": "python -m searchspaces.training.train",
-        "network": arguments.network,
-        "scale": arguments.scale,
-        "seed": arguments.seed,
-        "steps": arguments.steps,
-        "batch": arguments.batch,
-        "patch": arguments.patch,
-        "rate": arguments.rate,
-        "expand": arguments.expand,
-        "long_sides": arguments.long_sides,
-        "candidates": arguments.candidates,
-        "area_power": arguments.area_power,
-        "chroma": arguments.chroma,
-        "drawings": arguments.drawings,
-        "squared_from": arguments.squared_from,
-        "blend": arguments.blend,
-        "earlier_stages": history,
-        "pictures": arguments.about,
-    }
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate, steps=arguments.steps))
+    provenance = {"script": "python -m searchspaces.training.train", **{name: getattr(arguments, name) for name in RECORDED}}
+    provenance |= {"earlier_stages": history, "pictures": arguments.about}
     started = time.monotonic()
     for step in range(1, arguments.steps + 1):
         low, high = sampler.batch(arguments.batch)
-        error = network(low) - high
-        if channels == 3 and arguments.chroma < 1:
-            error = torch.cat([error * arguments.chroma, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
-        loss = torch.sqrt(error**2 + 1e-6).mean() if step < arguments.squared_from * arguments.steps else (error**2).mean() * 50
+        loss = loss_of(network(low) - high, step, arguments)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         optimiser.step()
         schedule.step()
-        decay = min(0.999, (step + 1) / (step + 10))
-        with torch.no_grad():
-            values = collapsed(network)
-            for name, mean in average.named_parameters():
-                mean.lerp_(values[name], 1 - decay)
+        follow(average, network, step)
         if step % arguments.every == 0 or step == arguments.steps:
             report = {"step": step, "loss": float(loss.detach()), "minutes": round((time.monotonic() - started) / 60, 1)}
-            # An average with an earlier stage generalises better than the last stage alone (Wortsman et al., CVPR 2022).
-            state = {key: value.contiguous() for key, value in average.state_dict().items()}
-            state = {key: value.lerp(earlier.get(key, value), arguments.blend) for key, value in state.items()}
+            state = blended(average, earlier, arguments.blend)
             if arguments.test is not None:
                 shown = copy.deepcopy(average)
                 shown.load_state_dict(state)
