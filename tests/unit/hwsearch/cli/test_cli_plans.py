@@ -21,6 +21,7 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
 from searchspaces.space import build_space
 from searchspaces.tracing import trace
@@ -40,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     torch.manual_seed(0)
     module = FSRCNN(scale=2, channels=1, d=6, s=4, m=1).eval()
     graph = trace.trace(module, 1, "fsrcnn")
-    workload = trace.to_workload(graph, 24, 32)
+    workload = to_workload(graph, 24, 32)
     space = build_space(workload, (4, 8), (8, 16))
     crops = pictures.crops(pictures.shipped()[:2], 2, 1, count=2, size=24)
     row = space.uniform(4, 8)

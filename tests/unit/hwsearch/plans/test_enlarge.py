@@ -28,6 +28,7 @@ from searchspaces.data.decoding import PictureRows, load_picture
 from searchspaces.data.luma import luma
 from searchspaces.data.scale import Scale
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
 from searchspaces.networks.cnn.vdsr import VDSR
 from searchspaces.space import build_space
@@ -52,7 +53,7 @@ class Pooled(torch.nn.Module):
 
 def _quantized(module: torch.nn.Module, channels: int, name: str) -> QuantizedGraph:
     graph = trace.trace(module.eval(), channels, name)
-    space = build_space(trace.to_workload(graph, 24, 32), (8,), (8,))
+    space = build_space(to_workload(graph, 24, 32), (8,), (8,))
     lows = [torch.rand(1, channels, 24, 24, generator=torch.Generator().manual_seed(i)) for i in range(2)]
     return calibrate(graph, lows, space).quantized(space.uniform(8, 8))
 
@@ -243,7 +244,7 @@ def test_an_interpolation_by_a_fraction_is_run_in_one_piece_and_why_is_said(tmp_
     assert "resizes by a fraction" in made.remarks[0]
     assert "whole picture" not in made.remarks[0]
     with pytest.raises(UsageError, match="resizes by a fraction"):
-        check_local(trace.to_workload(qgraph.graph, 24, 32))
+        check_local(to_workload(qgraph.graph, 24, 32))
 
 
 @pytest.mark.parametrize(("kind", "size", "named"), [("pooled", (24, 32), "24x32"), ("vdsr", (48, 64), "24x32")])

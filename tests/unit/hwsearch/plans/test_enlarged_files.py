@@ -15,6 +15,7 @@ from hwsearch.plans.enlarge.upscale import Enlarged, upscale
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.decoding import PictureRows
+from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
 from searchspaces.tracing import trace
 
@@ -27,7 +28,7 @@ def network() -> QuantizedGraph:
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, padding=1), torch.nn.PixelShuffle(2)).eval()
     graph = trace.trace(module, 3, "net")
-    space = build_space(trace.to_workload(graph, 24, 32), (8,), (8,))
+    space = build_space(to_workload(graph, 24, 32), (8,), (8,))
     return calibrate(graph, [torch.rand(1, 3, 24, 24)], space).quantized(space.uniform(8, 8))
 
 
