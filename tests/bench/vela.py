@@ -34,7 +34,7 @@ REPEATS = 5
 def main(name: str) -> None:
     target, graph = catalogue.load(name), trace(FSRCNN(), 1, "fsrcnn", 2)
     workload = to_workload(graph, *SIZE)
-    space = build_space(workload, target.widths.weight_bits, target.widths.activation_bits)
+    space = build_space(workload, target.offered.weight_widths, target.offered.tensor_widths, wide=target.offered.wide)
     lowering, estimating = [], []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
