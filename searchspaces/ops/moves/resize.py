@@ -40,6 +40,11 @@ class Resize(Op):
             raise ValueError(f"a resize by {self.factor}")
 
     @property
+    def moves(self) -> bool:
+        """The nearest pixel is one of the input's; the others are sums."""
+        return self.mode in ("nearest", "nearest-exact")
+
+    @property
     def whole_factor(self) -> int | None:
         """The factor by which a plain interpolation enlarges, where it is a whole number; None for every other."""
         plain = self.factor is not None and int(self.factor) == self.factor and not self.align_corners and not self.antialias

@@ -206,7 +206,7 @@ def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.n
     found = functions.kernel(node.op, wide=True)
     if found is None:
         return None
-    grid = replace(functions.written_on(target, wide=True), low=None, high=None)
+    grid = replace(functions.written_on(node.op, target, wide=True), low=None, high=None)
     try:
         entries = found(functions.read_on(source, wide=True), grid, "tflm").astype(np.int64)
     except ValueError:  # steps for which the kernel has no multiplier

@@ -1,4 +1,4 @@
-"""Means in a TFLite file: MEAN of codes, as the engine has it under the rules of kernels that add in integers."""
+"""Means in a TFLite file: MEAN of codes, as the engine has it under the rules of TFLite's kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.writer import Plain, Shape, Writer, widened
 from hwsearch.quant.engine.operators import reduction
 from hwsearch.quant.engine.steps import codes
-from hwsearch.quant.engine.steps.reductions import ADDED
 from searchspaces.ir.graph import Node
 from searchspaces.ops.reductions.reduce import Mean
 
@@ -23,11 +22,6 @@ def _mean(writer: Writer, node: Node) -> int:
     op, name = node.op, node.inputs[0]
     assert isinstance(op, Mean)
     source, target = writer.qgraph.formats[name], writer.qgraph.formats[node.name]
-    if writer.qgraph.rule not in ADDED:
-        raise FileError(
-            f"{node.name!r}: XNNPACK's mean rounds in another way than the engine",
-            "Export it for the reference kernels or for microcontrollers (--to tflite-reference, tflite-micro), or as ONNX.",
-        )
     wide = not codes.narrow(source, target)
     count = math.prod(writer.full[name][axis] for axis in op.axes)
     if not reduction.fits(count, (codes.widened if wide else codes.stored)(source)):

@@ -18,20 +18,18 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.convolutions import convolution
+from hwsearch.formats.tflite.operators.functions import onto, operand
 from hwsearch.formats.tflite.operators.pictures import OTHERWISE, add, move
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE
-from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, kind, offset, widened
+from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, widened
 from hwsearch.quant.engine.operators import elementwise, softmax
-from hwsearch.quant.engine.operators.grid import Grid
-from hwsearch.quant.engine.steps import as_conv, codes, functions
-from hwsearch.quant.engine.steps.pointwise import multiplies_tensors
+from hwsearch.quant.engine.steps import as_conv, codes
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
-from searchspaces.ops.maps.activation import Exp, Gelu, Rsqrt
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Permute, Reshape, Slice
 from searchspaces.ops.reductions.norm import LayerNorm
@@ -40,20 +38,6 @@ from searchspaces.ops.reductions.softmax import Softmax
 
 def _target(writer: Writer, node: Node) -> tuple[TensorFormat, Plain]:
     return writer.qgraph.formats[node.name], Plain(writer.full[node.name])
-
-
-def _on(writer: Writer, name: str, grid: Grid, shape: Sequence[int]) -> int:
-    """A tensor of codes on a grid."""
-    return writer.file.tensor(name, shape, grid.kind, scale=grid.scale, zero_point=grid.zero_point)
-
-
-def _operand(writer: Writer, node: Node, name: str, grid: Grid) -> int:
-    """The codes of a tensor on a grid that holds them."""
-    fmt, x = writer.qgraph.formats[name], writer.plain(name)
-    if (grid.kind, grid.step, grid.zero_point) == (kind(fmt), np.float32(fmt.scale), fmt.zero_point - offset(fmt)):
-        return x
-    y = _on(writer, f"{node.name}/{grid.kind}/{name}", grid, writer.full[name])
-    return writer.file.op("QUANTIZE", [x], y, Options("QuantizeOptions"), 2)
 
 
 def _written(writer: Writer, node: Node, wide: bool, write: Write) -> int:
@@ -128,7 +112,7 @@ def _matmul(writer: Writer, node: Node) -> int:
     formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
     wide = not codes.narrow(*formats)
     form = codes.widened if wide else codes.stored
-    sides = [_operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]
+    sides = [operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]
     options = Options("BatchMatMulOptions", {"AdjX": node.op.transpose_a, "AdjY": node.op.transpose_b})
     return _written(writer, node, wide, lambda y, _: writer.file.op("BATCH_MATMUL", sides, y, options, 3 if wide else 2))
 
@@ -140,39 +124,14 @@ def _softmax(writer: Writer, node: Node) -> int:
     if node.op.axis % len(shape) != len(shape) - 1:
         raise FileError(f"{node.name!r}: TFLite's SOFTMAX is over the last axis")
     wide = not codes.narrow(source, target)
-    x = _operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
+    x = operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
     own, options = softmax.OUTPUTS["int16" if wide else "int8"], Options("SoftmaxOptions", {"Beta": 1.0})
-    return _onto(writer, node, own, lambda y, _: writer.file.op("SOFTMAX", [x], y, options, 3 if wide else 2))
-
-
-def _onto(writer: Writer, node: Node, own: Grid, write: Write) -> int:
-    """The node's tensor from an operator that writes on a grid of its own; QUANTIZE where that is not the node's."""
-    target, shape = _target(writer, node)
-    wanted = codes.stored(target)
-    if (own.kind, own.step, own.zero_point) == (wanted.kind, wanted.step, wanted.zero_point):
-        return writer.bounded(node.name, target, shape, write, fusible=False)
-    x = write(_on(writer, f"{node.name}/own grid", own, shape), NONE)
-    options = Options("QuantizeOptions")
-    return writer.bounded(node.name, target, shape, lambda y, _: writer.file.op("QUANTIZE", [x], y, options, 2), fusible=False)
-
-
-@WRITES.register(Gelu, Exp, Rsqrt)
-def _function(writer: Writer, node: Node) -> int:
-    op, source, (target, _) = node.op, writer.qgraph.formats[node.inputs[0]], _target(writer, node)
-    assert isinstance(op, Gelu | Exp | Rsqrt)
-    wide = not codes.narrow(source, target)
-    if isinstance(op, Rsqrt) and not wide and source.qmin < source.zero_point:
-        raise FileError(f"{node.name!r}: TFLite's RSQRT stops at codes below zero, which its input has", "Export it as ONNX.")
-    x = _operand(writer, node, node.inputs[0], functions.read_on(source, wide=wide))
-    options = {
-        "gelu": Options("GeluOptions", {"Approximate": getattr(op, "approximate", "") == "tanh"}),
-        "exp": Options("ExpOptions"),
-    }
-    return _onto(
+    return onto(
         writer,
         node,
-        functions.written_on(target, wide=wide),
-        lambda y, _: writer.file.op(op.kind.upper(), [x], y, options.get(op.kind), 2),
+        own,
+        Plain(writer.full[node.name]),
+        lambda y, _: writer.file.op("SOFTMAX", [x], y, options, 3 if wide else 2),
     )
 
 
@@ -193,7 +152,7 @@ def _multiply(writer: Writer, node: Node) -> int:
     if "other" not in node.weights:
         return _product(writer, node)
     wide = not codes.narrow(source, target)
-    x = _operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
+    x = operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
     other, _ = _constant(writer, node, source, target)
     options = Options("MulOptions", {"FusedActivationFunction": NONE})
     return _written(writer, node, wide, lambda y, _: writer.file.op("MUL", [x, other], y, options, 4 if wide else 2))
@@ -203,11 +162,6 @@ def _product(writer: Writer, node: Node) -> int:
     """Two tensors, which broadcast: two pictures as they stand in the file, others with the axes of the network."""
     formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
     target, wide = formats[-1], not codes.narrow(*formats)
-    if not multiplies_tensors(writer.qgraph.rule):
-        raise FileError(
-            f"{node.name!r}: XNNPACK's product of two tensors rounds in another way than the engine",
-            "Export it for microcontrollers (--to tflite-micro), or as ONNX.",
-        )
     form = codes.widened if wide else codes.stored
     a, b, y = (form(fmt) for fmt in formats)
     if not elementwise.multiplies(a, b, y, codes.LIBRARIES[writer.qgraph.rule]):
@@ -237,7 +191,7 @@ def add_tokens(writer: Writer, node: Node) -> int:
         raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.op.activation.kind}", OTHERWISE)
     wide = not codes.narrow(*formats)
     form = codes.widened if wide else codes.stored
-    terms = [_operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]
+    terms = [operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]
     if "other" in node.weights:
         terms.append(_constant(writer, node, *formats)[0])
     options = Options("AddOptions", {"FusedActivationFunction": NONE, "PotScaleInt16": False})

@@ -24,7 +24,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.maps.activation import Exp, Gelu, Relu, Relu6, Rsqrt, Sigmoid, Tanh
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
@@ -218,5 +218,8 @@ class Writer:
 
 
 _TOKENS = (Linear, MatMul, Reshape, Permute)
-_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Relu, Relu6, Pad, Roll, Flip, Gather)
+_PICTURES = (
+    *(Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Pad, Roll, Flip, Gather),
+    *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Tanh),
+)
 """Operators that write pictures where they read them; a convolution and a pixel shuffle, or back, always do."""

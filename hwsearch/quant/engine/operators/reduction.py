@@ -57,6 +57,17 @@ def mean(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep: boo
     return _rescaled(totals, (m << spare) // count, shift - spare, y)
 
 
+def mean_once(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep: bool = True) -> np.ndarray:
+    """MEAN of XNNPACK, 8 bits: the sum times ``s_x / (N s_y)`` in single precision, rounded once, halves to even.
+
+    Raises:
+        ValueError: see ``sum_of``.
+    """
+    totals, count = _totals(x, grid, axes, keep)
+    real = totals.astype(np.float32) * (grid.step / (y.step * np.float32(count)))
+    return y.clamp(np.rint(real).astype(np.float64) + y.zero_point)
+
+
 def sum_of(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep: bool = True) -> np.ndarray:
     """SUM over ``axes``, TFLite Micro.
 

@@ -7,16 +7,17 @@ own after it (``codes.refined``), which is QUANTIZE in a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hwsearch.quant.engine.operators import activation, lookup
+from hwsearch.quant.engine.operators import activation, lookup, softmax
 from hwsearch.quant.engine.operators.activation import Library
-from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.grid import Grid, Kind
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.network.formats import TensorFormat
-from searchspaces.ops.maps.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt
+from searchspaces.ops.maps.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt, Sigmoid, Tanh
 
 Table = Callable[[Grid, Grid, Library], np.ndarray]
 """Codes that a function writes on the second grid for every code of the container of the first."""
@@ -37,6 +38,16 @@ def kernel(op: Activation, *, wide: bool) -> Table | None:
             return lambda x, y, library: lookup.log(x, y)
         case HardSwish() if not wide:
             return lambda x, y, library: activation.hard_swish(x, y)
+        case Sigmoid() if wide:
+            return lambda x, y, library: activation.logistic_16(x, y)
+        case Tanh() if wide:
+            return lambda x, y, library: activation.tanh_16(x, y)
+        case Sigmoid():
+            return lambda x, y, library: (
+                lookup.elementwise("logistic", x, y) if library == "litert" else activation.logistic_8(x, y)
+            )
+        case Tanh():
+            return lambda x, y, library: lookup.elementwise("tanh", x, y) if library == "litert" else activation.tanh_8(x, y)
         case Rsqrt():
             return lambda x, y, library: (
                 lookup.inverse_root_16(x, y) if x.wide and library == "litert" else activation.inverse_root(x, y, library)
@@ -49,9 +60,25 @@ def read_on(source: TensorFormat, *, wide: bool) -> Grid:
     return codes.stored(source) if source.is_wide or not wide else codes.refined(source)
 
 
-def written_on(target: TensorFormat, *, wide: bool) -> Grid:
+OWN: Mapping[type[Activation], Mapping[Kind, Grid]] = {
+    Sigmoid: softmax.OUTPUTS,
+    Tanh: {"int8": Grid("int8", 1 / 128), "int16": Grid("int16", 1 / 32768)},
+}
+"""Functions whose kernels write on one grid alone."""
+
+
+def written_on(op: Activation, target: TensorFormat, *, wide: bool) -> Grid:
     """The grid on which it writes."""
+    if (own := OWN.get(type(op))) is not None:
+        return own["int16" if wide else "int8"]
     return codes.stored(target) if target.is_wide or not wide else codes.refined(target)
+
+
+def otherwise(op: Activation, source: TensorFormat, rule: str, *, wide: bool) -> bool:
+    """Whether LiteRT's fast kernels have another table than the engine: logistic function and hyperbolic tangent of 16 bits where
+    steps are a power of two."""
+    step = float(read_on(source, wide=wide).step)
+    return wide and rule == "xnnpack" and isinstance(op, Sigmoid | Tanh) and math.frexp(step)[0] == 0.5
 
 
 def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> np.ndarray | None:
@@ -59,9 +86,9 @@ def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str)
     codes; None where there is no kernel for such tensors."""
     wide = not codes.narrow(source, target)
     found, library = kernel(op, wide=wide), codes.LIBRARIES[rule]
-    if found is None:
+    if found is None or otherwise(op, source, rule, wide=wide):
         return None
-    x, y = read_on(source, wide=wide), written_on(target, wide=wide)
+    x, y = read_on(source, wide=wide), written_on(op, target, wide=wide)
     try:
         entries = found(x, y, library)
     except ValueError:  # steps for which the kernel has no multiplier
@@ -70,4 +97,4 @@ def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str)
         shifted = (np.arange(source.grid.last_code + 1) - source.zero_point) * codes.FINER
         entries = entries[shifted - int(np.iinfo(x.dtype).min)]
     own = codes.stored(target)
-    return codes.requantized(entries, y, own).astype(np.int32) - own.zero_point
+    return codes.requantized(entries, y, own, rule).astype(np.int32) - own.zero_point

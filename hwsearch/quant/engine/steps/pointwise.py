@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators import elementwise
+from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import codes, functions
-from hwsearch.quant.engine.steps.reductions import ADDED
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
@@ -26,8 +29,8 @@ def _exact_in_float(site: Site) -> Run | None:
 
 @STEPS.register(Mul)
 def _multiply(site: Site) -> Run | None:
-    """Under the rules of TFLite's kernels a constant factor is a tensor of codes, and products are multiplied down in integers;
-    elsewhere it is one operation on decoded values. XNNPACK's product of two tensors rounds in a way of its own."""
+    """Under the rules of TFLite's kernels a constant factor is a tensor of codes, and products are multiplied down in integers,
+    by XNNPACK in single precision; elsewhere it is one operation on decoded values."""
     node, target = site.node, site.target
     if site.rule == "f32" or not codes.integers(target, *site.sources):
         return None
@@ -38,21 +41,25 @@ def _multiply(site: Site) -> Run | None:
         fmt = codes.constant(node.weights["other"], source, target)
         x, by = form(source), form(fmt)
         other = codes.of_values(node.weights["other"], fmt, by)
-        return lambda xs: codes.carried(elementwise.multiply(codes.codes(xs[0], source, x), other, x, by, y, library), y, target)
+        product = _product(site.rule, x, by, y)
+        return lambda xs: codes.carried(product(codes.codes(xs[0], source, x), other), y, target)
     a, b = (form(source) for source in site.sources)
-    if not multiplies_tensors(site.rule) or not elementwise.multiplies(a, b, y, library):
+    if not elementwise.multiplies(a, b, y, library):
         return None
+    product = _product(site.rule, a, b, y)
 
     def run(xs: list[Tensor]) -> Tensor:
         left, right = (codes.codes(x, s, grid) for x, s, grid in zip(xs, site.sources, (a, b), strict=True))
-        return codes.carried(elementwise.multiply(left, right, a, b, y, library), y, target)
+        return codes.carried(product(left, right), y, target)
 
     return run
 
 
-def multiplies_tensors(rule: str) -> bool:
-    """Whether the engine multiplies two tensors as the kernels of a rule do."""
-    return rule in ADDED
+def _product(rule: str, a: Grid, b: Grid, y: Grid) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The product of codes on two grids, by the kernel of a rule."""
+    if rule == "xnnpack" and not y.wide:
+        return lambda left, right: elementwise.multiply_once(left, right, a, b, y)
+    return lambda left, right: elementwise.multiply(left, right, a, b, y, codes.LIBRARIES[rule])
 
 
 def looked_up(op: Op) -> bool:

@@ -1,6 +1,7 @@
 """Many values become one: sums of codes are exact.
 
-A mean is rounded once, but under the rules of kernels that fold its count into the multiplier: those round as they do.
+A mean is rounded once from real values under rule "f32"; under the others as TFLite's kernels round it, which fold its count into
+the multiplier.
 """
 
 from __future__ import annotations
@@ -17,24 +18,22 @@ from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
 
-ADDED = ("gemmlowp", "reference")
-"""Rules of kernels whose mean adds codes and rescales the sum. XNNPACK's rounds otherwise, ONNX Runtime's is floating point."""
-
 
 @STEPS.register(Mean)
 def _mean(site: Site) -> Run:
     op, source, target = site.node.op, site.sources[0], site.target
     assert isinstance(op, Mean)
     real = _reduction(site)
-    if site.rule not in ADDED or not codes.integers(source, target):
+    if site.rule == "f32" or not codes.integers(source, target):
         return real
     form = codes.stored if codes.narrow(source, target) else codes.widened
     x, y = form(source), form(target)
+    mean = reduction.mean_once if site.rule == "xnnpack" and not x.wide else reduction.mean
 
     def run(xs: list[Tensor]) -> Tensor:
         if not reduction.fits(math.prod(xs[0].shape[axis] for axis in op.axes), x):
             return real(xs)
-        return codes.carried(reduction.mean(codes.codes(xs[0], source, x), x, y, op.axes, keep=op.keepdims), y, target)
+        return codes.carried(mean(codes.codes(xs[0], source, x), x, y, op.axes, keep=op.keepdims), y, target)
 
     return run
 
