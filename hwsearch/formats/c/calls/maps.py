@@ -203,7 +203,7 @@ def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.n
     """The 513 places that TFLite keeps of a function of 16-bit codes, and the members of a record that take what lies between
     them to codes of ``target``; None where the engine computes it otherwise."""
     assert isinstance(node.op, Activation)
-    found = functions.kernel(node.op, wide=True)
+    found = functions.kernel(node.op, RULE, wide=True)
     if found is None:
         return None
     grid = replace(functions.written_on(node.op, target, wide=True), low=None, high=None)

@@ -8,7 +8,7 @@ border that is repeated is GATHER.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,21 +74,29 @@ def _written(writer: Writer, node: Node, source: Laid, write: Callable[[int], in
 def _pad(writer: Writer, node: Node) -> int:
     op, source = node.op, laid(writer, node)
     assert isinstance(op, Pad)
-    if min(op.amounts, default=0) < 0 or not op.moves:
-        raise FileError(
-            f"{node.name!r}: this exporter adds zeros or what is mirrored, and cuts nothing off", "Export it as ONNX."
-        )
+    if not op.moves:
+        raise FileError(f"{node.name!r}: this exporter adds zeros or what is mirrored", "Export it as ONNX.")
     amounts = np.zeros((len(source.sides), 2), np.int32)
     for place in range(len(op.amounts) // 2):
         amounts[source.place(-1 - place)] = op.amounts[2 * place : 2 * place + 2]
+    if (amounts < 0).any():
+        cut = [(-np.minimum(around, 0)).tolist() for around in amounts]
+        sides = tuple(side - before - after for side, (before, after) in zip(source.sides, cut, strict=True))
+        given = [("begin", [before for before, _ in cut]), ("size", list(sides))]
+        fixed = [writer.constant(f"{node.name}/{what}", np.array(values, np.int32)) for what, values in given]
+        options, amounts = Options("SliceOptions"), np.maximum(amounts, 0)
+        if not amounts.any():
+            return _written(writer, node, source, lambda y: writer.file.op("SLICE", [source.x, *fixed], y, options, 4))
+        y = source.tensor(writer, node, "cut", sides)
+        source = replace(source, x=writer.file.op("SLICE", [source.x, *fixed], y, options, 4), sides=sides)
     if op.mode == "replicate":
         return _replicated(writer, node, source, amounts)
-    fixed = writer.constant(f"{node.name}/amounts", amounts)
+    around = writer.constant(f"{node.name}/amounts", amounts)
     if op.mode == "reflect":
         writer.check_micro(node.name, "MIRROR_PAD")
         options = Options("MirrorPadOptions", {"Mode": REFLECT})
-        return _written(writer, node, source, lambda y: writer.file.op("MIRROR_PAD", [source.x, fixed], y, options, 2))
-    return _written(writer, node, source, lambda y: writer.file.op("PAD", [source.x, fixed], y, Options("PadOptions"), 2))
+        return _written(writer, node, source, lambda y: writer.file.op("MIRROR_PAD", [source.x, around], y, options, 2))
+    return _written(writer, node, source, lambda y: writer.file.op("PAD", [source.x, around], y, Options("PadOptions"), 2))
 
 
 def _replicated(writer: Writer, node: Node, source: Laid, amounts: np.ndarray) -> int:

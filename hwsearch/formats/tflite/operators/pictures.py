@@ -7,20 +7,25 @@ layers behind it read them so.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hwmodels.errors import FileError
+from hwsearch.formats.tflite.operators.functions import curve
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
-from hwsearch.formats.tflite.writing.form import RELU, RELU6, fused_bounds
-from hwsearch.formats.tflite.writing.writer import Writer, widened
+from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, VALID, fused_bounds
+from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer, widened
 from hwsearch.formats.tflite.written import turned
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.steps import same_grid
+from hwsearch.quant.engine.steps.layers import before_slope
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.maps.activation import LeakyRelu, Relu, Relu6
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
+from searchspaces.ops.reductions.reduce import MaxPool
 
 
 @WRITES.register(Input)
@@ -29,17 +34,17 @@ def _input(writer: Writer, node: Node) -> int:
 
 
 OTHERWISE = "Apply it to what a convolution writes, or export the plan as ONNX (--to onnx) or to C (--to c, LeakyReLU)."
-"""Instead of a function with slopes behind an addition, which the engine rounds once: two operators of TFLite round twice."""
+"""Instead of a function behind an addition that no two operators of TFLite compute as the engine does."""
 
 
 def add(writer: Writer, node: Node) -> int:
     formats = writer.qgraph.formats
     target, inputs = formats[node.name], [formats[name] for name in node.inputs]
+    wide = any(fmt.is_wide for fmt in (target, *inputs))
     if node.activation is not None:
-        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation.kind}", OTHERWISE)
+        return _sloped(writer, node, wide=wide)
     if len(node.inputs) != 2 or writer.shapes[node.inputs[0]] != writer.shapes[node.inputs[1]]:
         raise FileError(f"{node.name!r}: only tensors of one shape are added")
-    wide = any(fmt.is_wide for fmt in (target, *inputs))
     terms = []
     for name, fmt in zip(node.inputs, inputs, strict=True):
         x = writer.read(name, node)
@@ -56,6 +61,19 @@ def add(writer: Writer, node: Node) -> int:
     return writer.bounded(node.name, target, writer.shapes[node.name], write)
 
 
+def _sloped(writer: Writer, node: Node, *, wide: bool) -> int:
+    """A slope behind a sum is an operator of its own, which reads the sum on a grid between the two."""
+    op, formats = node.activation, writer.qgraph.formats
+    total = before_slope(node, formats[node.name], writer.qgraph.rule, wide=wide)
+    if total is None or not isinstance(op, LeakyRelu):
+        assert op is not None
+        raise FileError(f"{node.name!r}: TFLite's addition has no fused {op.kind}", OTHERWISE)
+    name, shape = f"{node.name}/sum", writer.shapes[node.name]
+    writer.joined(name, node, total)
+    x = add(writer, replace(node.with_op(activation=None), name=name))
+    return curve(writer, node, op, name, x, shape)
+
+
 @WRITES.register(Relu, Relu6)
 def _relu(writer: Writer, node: Node) -> int:
     """A ReLU or ReLU6 that stands alone, between 8-bit tensors of perhaps different scales."""
@@ -69,7 +87,55 @@ def _relu(writer: Writer, node: Node) -> int:
     )
 
 
-@WRITES.register(Concat, Repeat, PixelShuffle, PixelUnshuffle)
+@WRITES.register(Concat)
+def _concat(writer: Writer, node: Node) -> int:
+    """Along any axis: pictures as they stand in the file, others with the axes of the network."""
+    op, target = node.op, writer.qgraph.formats[node.name]
+    assert isinstance(op, Concat)
+    sources = [writer.qgraph.formats[name] for name in node.inputs]
+    if not all(same_grid(source, target) for source in sources):
+        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    picture, rank = all(name in writer.pictures for name in node.inputs), len(writer.full[node.name])
+    axis = PICTURE.index(op.axis % rank) if picture else op.axis % rank
+    x = [writer.read(name, node) if picture else writer.plain(name) for name in node.inputs]
+    shape: Shape = writer.shapes[node.name] if picture else Plain(writer.full[node.name])
+    options, version = Options("ConcatenationOptions", {"Axis": axis}), 3 if target.is_wide else 2
+
+    def write(y: int, _: int) -> int:
+        return writer.file.op("CONCATENATION", x, y, options, version)
+
+    if any(source.qmin < target.qmin or source.qmax > target.qmax for source in sources):
+        return writer.bounded(node.name, target, shape, write, fusible=False)
+    return write(writer.tensor(node.name, target, shape), 0)
+
+
+@WRITES.register(MaxPool)
+def _max_pool(writer: Writer, node: Node) -> int:
+    """What lies around a picture is less than all of it: the least code, or, where there is none below zero, that of zero."""
+    op, name = node.op, node.inputs[0]
+    assert isinstance(op, MaxPool)
+    source, target = writer.qgraph.formats[name], writer.qgraph.formats[node.name]
+    if not same_grid(source, target):
+        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    x, (channels, height, width), (rows, columns) = writer.read(name, node), writer.shapes[name], op.padding
+    if rows or columns:
+        amounts = writer.constant(f"{node.name}/padding", np.array([[0, 0], [rows, rows], [columns, columns], [0, 0]], np.int32))
+        padded = writer.tensor(f"{node.name}/padded", source, (channels, height + 2 * rows, width + 2 * columns))
+        if source.qmin >= source.zero_point:
+            x = writer.file.op("PAD", [x, amounts], padded, Options("PadOptions"), 2)
+        else:
+            least = writer.code(f"{node.name}/least", source, source.qmin)
+            x = writer.file.op("PADV2", [x, amounts, least], padded, Options("PadV2Options"), 2)
+    fields = {"Padding": VALID, "StrideH": op.stride[0], "StrideW": op.stride[1], "FilterHeight": op.kernel[0]}
+    options = Options("Pool2DOptions", {**fields, "FilterWidth": op.kernel[1], "FusedActivationFunction": NONE})
+    version = 3 if target.is_wide else 2
+    return writer.bounded(
+        node.name, target, writer.shapes[node.name], lambda y, _: writer.file.op("MAX_POOL_2D", [x], y, options, version),
+        fusible=False,
+    )  # fmt: skip
+
+
+@WRITES.register(Repeat, PixelShuffle, PixelUnshuffle)
 def move(writer: Writer, node: Node) -> int:
     """Slices, repeats, concatenations and pixel shuffles of codes."""
     target, shape = writer.qgraph.formats[node.name], writer.shapes[node.name]
@@ -85,9 +151,8 @@ def move(writer: Writer, node: Node) -> int:
 def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
     wide, shape = writer.qgraph.formats[node.name].is_wide, writer.shapes[node.name]
     match node.op:
-        case Concat(axis=1) | Repeat(axis=1) as op:
-            parts = x * op.times if isinstance(op, Repeat) else x
-            return writer.file.op("CONCATENATION", parts, y, Options("ConcatenationOptions", {"Axis": 3}), 3 if wide else 2)
+        case Repeat(axis=1, times=times):
+            return writer.file.op("CONCATENATION", x * times, y, Options("ConcatenationOptions", {"Axis": 3}), 3 if wide else 2)
         case Slice(start=start, axis=1, step=1):
             begin = writer.constant(f"{node.name}/begin", np.array([0, 0, 0, start], np.int32))
             size = writer.constant(f"{node.name}/size", np.array([-1, -1, -1, shape[0]], np.int32))

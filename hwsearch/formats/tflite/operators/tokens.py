@@ -100,8 +100,12 @@ def _linear(writer: Writer, node: Node) -> int:
     writer.alias(
         pixels, writer.file.op("RESHAPE", [writer.plain(source), shape], rows, Options("ReshapeOptions")), fmt, inner, count
     )
-    y = convolution(writer, Node(node.name, flat.op, (pixels,), flat.weights))
     target, full = _target(writer, node)
+    # A tensor of four axes might be a picture; its vectors are pixels here.
+    known, outputs = (writer.shapes[node.name], writer.orders[node.name]), full[-1]
+    writer.shapes[node.name], writer.orders[node.name] = (outputs, count, 1), np.arange(outputs)
+    y = convolution(writer, Node(node.name, flat.op, (pixels,), flat.weights))
+    writer.shapes[node.name], writer.orders[node.name] = known
     back = writer.constant(f"{node.name}/as tokens", np.array(full, np.int32))
     return writer.file.op("RESHAPE", [y, back], writer.tensor(f"{node.name}/tokens", target, full), Options("ReshapeOptions"))
 

@@ -24,12 +24,12 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import Exp, Gelu, Relu, Relu6, Rsqrt, Sigmoid, Tanh
+from searchspaces.ops.maps.activation import Exp, Gelu, LeakyRelu, Relu, Relu6, Rsqrt, Sigmoid, Silu, Tanh
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
-from searchspaces.ops.reductions.reduce import Mean
+from searchspaces.ops.reductions.reduce import MaxPool, Mean
 from searchspaces.ops.table import OpTable
 
 
@@ -167,6 +167,15 @@ class Writer:
         self.orders[name] = np.arange(channels)
         self.pictures.add(name)
 
+    def joined(self, name: str, node: Node, fmt: TensorFormat) -> None:
+        """A tensor ``name`` of a format of its own on the way to what ``node`` writes."""
+        self.qgraph = replace(self.qgraph, formats={**self.qgraph.formats, name: fmt})
+        self.shapes[name], self.full[name], self.orders[name] = (
+            self.shapes[node.name],
+            self.full[node.name],
+            self.orders[node.name],
+        )
+
     def bounded(self, name: str, fmt: TensorFormat, shape: Shape, write: Write, *, fusible: bool = True) -> int:
         """A tensor whose codes keep within the format: by a fused activation, or by MAXIMUM and MINIMUM behind it.
 
@@ -183,7 +192,7 @@ class Writer:
         for index, (operator, code) in enumerate(cuts):
             last = index == len(cuts) - 1
             y = self.tensor(name if last else f"{name}/{operator.lower()}", fmt, shape)
-            x = self.file.op(operator, [x, self._code(f"{name}/{operator.lower()}_code", fmt, code)], y, *extreme(fmt))
+            x = self.file.op(operator, [x, self.code(f"{name}/{operator.lower()}_code", fmt, code)], y, *extreme(fmt))
         return x
 
     def narrowed(self, name: str, fmt: TensorFormat, shape: Shape, write: Write) -> int:
@@ -192,7 +201,8 @@ class Writer:
         options = Options("QuantizeOptions")
         return self.bounded(name, fmt, shape, lambda y, _: self.file.op("QUANTIZE", [wide], y, options, 2), fusible=False)
 
-    def _code(self, name: str, fmt: TensorFormat, code: int) -> int:
+    def code(self, name: str, fmt: TensorFormat, code: int) -> int:
+        """A constant: one code of a format."""
         value, zero = np.array([code - offset(fmt)]), fmt.zero_point - offset(fmt)
         return self.file.tensor(name, (1,), kind(fmt), scale=fmt.scale, zero_point=zero, data=value)
 
@@ -220,6 +230,6 @@ class Writer:
 _TOKENS = (Linear, MatMul, Reshape, Permute)
 _PICTURES = (
     *(Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Pad, Roll, Flip, Gather),
-    *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Tanh),
+    *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Silu, Tanh, LeakyRelu, MaxPool),
 )
 """Operators that write pictures where they read them; a convolution and a pixel shuffle, or back, always do."""

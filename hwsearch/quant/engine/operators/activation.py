@@ -172,6 +172,33 @@ def _times(x: np.ndarray, power: int) -> np.ndarray:
     return np.asarray(np.clip(x << power, -(1 << 31), (1 << 31) - 1))
 
 
+def leaky(x: Grid, y: Grid, slope: float, library: Library) -> np.ndarray:
+    """``x``, below zero times ``slope``: LEAKY_RELU of 8 and 16 bits. Both multipliers are single in LiteRT, double in TFLite
+    Micro."""
+    value = codes(x) - x.zero_point
+    if library == "litert":
+        above, below = float(x.step / y.step), float(x.step * np.float32(slope) / y.step)
+    else:
+        above, below = float(x.step) / float(y.step), float(x.step) * float(np.float32(slope)) / float(y.step)
+    sides = [multiply_quantized(value, *quantize_multiplier(real)) for real in (above, below)]
+    return y.clamp(np.where(value >= 0, *sides) + y.zero_point)
+
+
+def leaky_once(x: Grid, y: Grid, slope: float) -> np.ndarray:
+    """LEAKY_RELU of XNNPACK, 8 bits: multipliers of 8 fractional bits, one rounding, halves up.
+
+    Raises:
+        ValueError: multipliers that XNNPACK does not take.
+    """
+    above = x.step / y.step
+    below = above * np.float32(slope)
+    if not all(2.0**-8 <= real <= 2.0**7 for real in (above, below)):
+        raise ValueError(f"a slope of {slope:g} from steps of {x.scale:g} to steps of {y.scale:g}")
+    value = codes(x) - x.zero_point
+    scaled = np.where(value >= 0, *(value * int(np.rint(np.float32(256) * real)) for real in (above, below)))
+    return y.clamp((scaled + 128 >> 8) + y.zero_point)
+
+
 def absolute(x: Grid, y: Grid, library: Library) -> np.ndarray:
     """``|x|``; one scale on both sides costs no rounding. The multiplier ``s_x / s_y`` is single in LiteRT, double in TFLite
     Micro."""

@@ -11,6 +11,8 @@ only; where a plan mixes 8 and 16 bits, the 8-bit tensors stand in int16 ones:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from torch import Tensor
 from hwmodels.numbers import INT8, INT16
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.kernels.loops.integer_loops import rescale
+from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.network.formats import TensorFormat
@@ -84,6 +87,13 @@ def requantized(found: np.ndarray, grid: Grid, target: Grid, rule: str = "refere
     shifted = found.astype(np.int64).reshape(-1) - grid.zero_point
     rescale(shifted, *quantize_multiplier(float(grid.step) / float(target.step)), out)
     return target.clamp(out.reshape(found.shape) + target.zero_point)
+
+
+def product(rule: str, a: Grid, b: Grid, y: Grid) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The product of codes on two grids, by the kernel of a rule."""
+    if rule == "xnnpack" and not y.wide:
+        return lambda left, right: elementwise.multiply_once(left, right, a, b, y)
+    return lambda left, right: elementwise.multiply(left, right, a, b, y, LIBRARIES[rule])
 
 
 def constant(values: Tensor, *formats: TensorFormat) -> TensorFormat:

@@ -14,19 +14,27 @@ import numpy as np
 
 from hwsearch.quant.engine.operators import activation, lookup, softmax
 from hwsearch.quant.engine.operators.activation import Library
-from hwsearch.quant.engine.operators.grid import Grid, Kind
+from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.network.formats import TensorFormat
-from searchspaces.ops.maps.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt, Sigmoid, Tanh
+from searchspaces.ops.maps.activation import Activation, Elu, Exp, Gelu, HardSwish, LeakyRelu, Log, Rsqrt, Sigmoid, Silu, Tanh
 
 Table = Callable[[Grid, Grid, Library], np.ndarray]
 """Codes that a function writes on the second grid for every code of the container of the first."""
 
 
-def kernel(op: Activation, *, wide: bool) -> Table | None:
-    """TFLite's table of a function between tensors of 8 bits, or of 16 (``wide``); None where it has no kernel that the engine
-    follows."""
+def kernel(op: Activation, rule: str, *, wide: bool) -> Table | None:
+    """A rule's table of a function between tensors of 8 bits, or of 16 (``wide``); None where it has no kernel that the engine
+    follows. Of 16 bits a slope and SiLU are followed in LiteRT alone."""
     match op:
+        case LeakyRelu() | Silu() if wide and rule == "gemmlowp":
+            return None
+        case LeakyRelu(slope=slope) if slope > 0:
+            if rule == "xnnpack" and not wide:
+                return lambda x, y, library: activation.leaky_once(x, y, slope)
+            return lambda x, y, library: activation.leaky(x, y, slope, library)
+        case Silu():
+            return lambda x, y, library: _silu(x, y, rule)
         case Gelu(approximate=how):
             name = "gelu" if how == "none" else "gelu_tanh"
             return lambda x, y, library: lookup.elementwise(name, x, y)
@@ -60,7 +68,15 @@ def read_on(source: TensorFormat, *, wide: bool) -> Grid:
     return codes.stored(source) if source.is_wide or not wide else codes.refined(source)
 
 
-OWN: Mapping[type[Activation], Mapping[Kind, Grid]] = {
+def _silu(x: Grid, y: Grid, rule: str) -> np.ndarray:
+    """``x`` times its logistic function, which stands on its own grid between the two kernels."""
+    curve, gate = kernel(Sigmoid(), rule, wide=x.wide), softmax.OUTPUTS[x.kind]
+    assert curve is not None
+    every = lookup.codes(x).astype(x.dtype)
+    return codes.product(rule, x, gate, y)(every, curve(x, gate, codes.LIBRARIES[rule]))
+
+
+OWN: Mapping[type[Activation], Mapping[str, Grid]] = {
     Sigmoid: softmax.OUTPUTS,
     Tanh: {"int8": Grid("int8", 1 / 128), "int16": Grid("int16", 1 / 32768)},
 }
@@ -78,14 +94,14 @@ def otherwise(op: Activation, source: TensorFormat, rule: str, *, wide: bool) ->
     """Whether LiteRT's fast kernels have another table than the engine: logistic function and hyperbolic tangent of 16 bits where
     steps are a power of two."""
     step = float(read_on(source, wide=wide).step)
-    return wide and rule == "xnnpack" and isinstance(op, Sigmoid | Tanh) and math.frexp(step)[0] == 0.5
+    return wide and rule == "xnnpack" and isinstance(op, Sigmoid | Silu | Tanh) and math.frexp(step)[0] == 0.5
 
 
 def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> np.ndarray | None:
     """Shifted codes of ``target`` for every code of ``source`` by the rule of one of TFLite's runtimes, in the order of the
     codes; None where there is no kernel for such tensors."""
     wide = not codes.narrow(source, target)
-    found, library = kernel(op, wide=wide), codes.LIBRARIES[rule]
+    found, library = kernel(op, rule, wide=wide), codes.LIBRARIES[rule]
     if found is None or otherwise(op, source, rule, wide=wide):
         return None
     x, y = read_on(source, wide=wide), written_on(op, target, wide=wide)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators import elementwise
-from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
@@ -41,25 +37,18 @@ def _multiply(site: Site) -> Run | None:
         fmt = codes.constant(node.weights["other"], source, target)
         x, by = form(source), form(fmt)
         other = codes.of_values(node.weights["other"], fmt, by)
-        product = _product(site.rule, x, by, y)
+        product = codes.product(site.rule, x, by, y)
         return lambda xs: codes.carried(product(codes.codes(xs[0], source, x), other), y, target)
     a, b = (form(source) for source in site.sources)
     if not elementwise.multiplies(a, b, y, library):
         return None
-    product = _product(site.rule, a, b, y)
+    product = codes.product(site.rule, a, b, y)
 
     def run(xs: list[Tensor]) -> Tensor:
         left, right = (codes.codes(x, s, grid) for x, s, grid in zip(xs, site.sources, (a, b), strict=True))
         return codes.carried(product(left, right), y, target)
 
     return run
-
-
-def _product(rule: str, a: Grid, b: Grid, y: Grid) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The product of codes on two grids, by the kernel of a rule."""
-    if rule == "xnnpack" and not y.wide:
-        return lambda left, right: elementwise.multiply_once(left, right, a, b, y)
-    return lambda left, right: elementwise.multiply(left, right, a, b, y, codes.LIBRARIES[rule])
 
 
 def looked_up(op: Op) -> bool:
