@@ -133,6 +133,25 @@ def factors(layer: Node, rank: int) -> Factors:
     return Factors(down[:rank].float(), (up[:, :rank] * values[:rank]).float(), first)
 
 
+def given(graph: Graph) -> dict[str, tuple[str, str]]:
+    """The layers that have a branch, as ``branched`` gives one: layer -> the names of V and U."""
+    found = {}
+    for node in graph.convs:
+        down, up, total = (f"{node.name}.{part}" for part in (DOWN, UP, SUM))
+        nodes = {other.name: other for other in graph.readers(node.name)} | {other.name: other for other in graph.readers(down)}
+        if total in nodes and up in nodes and graph[total].inputs == (node.name, up) and graph[down].inputs == node.inputs:
+            found[node.name] = (down, up)
+    return found
+
+
+def product(down: Tensor, up: Tensor) -> Tensor:
+    """The weight of the one layer that does what two do, V and behind it U: of kernels ``[r, I, kh, kw]`` and ``[O, r, 1, 1]``,
+    ``[r, I, 1, 1]`` and ``[O, r, kh, kw]``, or ``[r, I]`` and ``[O, r]``."""
+    if up[0, 0].numel() == 1:
+        return (up.flatten(1) @ down.flatten(1)).view(len(up), *down.shape[1:])
+    return torch.einsum("orkl,ri->oikl", up, down.flatten(1))
+
+
 def _parts(layer: Node, rank: int) -> list[Node]:
     """The layer's branch around it. V stands before the layer: what both read can go before U writes."""
     found = factors(layer, rank)

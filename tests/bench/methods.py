@@ -114,7 +114,8 @@ NOT_BUILT = {
     "QuantSR+, slimmable": "the decisions of its bits and its distillation are `quantsr_plus`, and `--drop` takes "
     "blocks out before; its training, which finds out which blocks and drops one after another, is not built",
     "CADyQ, CABM, Granular-DQ": "widths of every layer or patch are chosen while the network runs, by what is trained beside it",
-    "QuantVSR, QArtSR": "branches of low rank in floating point beside integer layers, on networks of diffusion",
+    "QuantVSR, QArtSR, in full": "`quantvsr` and `qartsr` are their quantizers with branches in integers; branches in floating "
+    "point beside integer layers, perceptual losses and the training of the diffusion network are not built",
 }
 """Published methods that are not here, and why."""
 VERSIONS = (

@@ -12,7 +12,7 @@ Papers differ in where they begin, in what they train when, and in the weight of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +21,10 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.learn import kept
-from hwsearch.quant.learn.course import Course, What
+from hwsearch.quant.learn.course import FULL, Course, What
 from hwsearch.quant.learn.features import feature_names, of_directions
+from hwsearch.quant.learn.modules import Module, last_use, modules
+from hwsearch.quant.learn.quantizers.added import AddedWeights, Around, bias_step, channel_scales
 from hwsearch.quant.learn.quantizers.decisions import DecidedWeights
 from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds
@@ -34,6 +36,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observe.sizes import several
 from hwsearch.quant.observe.work import macs_per_pixel
+from searchspaces.ir import branches
 from searchspaces.ir.graph import Graph, Node, execute
 
 SIDE = 48
@@ -49,32 +52,65 @@ class Student(FakeQuantized):
     """The fake-quantized network whose bounds are trained, and what a course adds to them."""
 
     def __init__(self, draft: Draft, course: Course | None = None) -> None:
-        start = draft.quantized
+        start, self.course = draft.quantized, course or UNTRAINED
         self.tensors = {group: _ends(fmt) for group, fmt in trained_groups(start).items()}
+        trained, added = trained_layers(start), self.course.added
+        self.scales = channel_scales(start.graph, self.tensors, trained) if "scales" in added else {}
+        branched = branches.given(start.graph) if "branches" in added else {}
+        self.branched = {name: parts for name, parts in branched.items() if {name, *parts} <= trained.keys()}
         self.layers: dict[str, Weights] = {}
-        for name, layer in trained_layers(start).items():
+        for name, layer in trained.items():
             first = next((self.layers[user] for user in start.graph.weight_groups[name] if user in self.layers), None)
-            weight, source = draft.network[name].weights["weight"], start.formats[start.graph[name].inputs[0]]
-            self.layers[name] = _weights(layer, weight, source, first, course or UNTRAINED)
+            self.layers[name] = self._layer(layer, draft.network[name], start, first)
+        for name, factors in self.branched.items():
+            whole, down, up = (self.layers[part] for part in (name, *factors))
+            assert isinstance(whole, AddedWeights)
+            whole.leave_to(down, up)
         super().__init__(start, self.tensors, self.layers, {})
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
-        if course and course.deepest:
+        if self.course.deepest:
             self.kept = self.kept[-1:]
 
-    def parameters(self, what: What) -> list[Tensor]:
-        found: list[Tensor] = []
-        if what in ("tensors", "ends", "all"):
-            found += [tensor.change for tensor in self.tensors.values()]
-        if what in ("tensors", "points", "all"):
-            found += [tensor.point_change for tensor in self.tensors.values() if isinstance(tensor, RegionEnds)]
-        if what in ("weights", "all"):
-            found += once(layer.change for layer in self.layers.values() if not layer.largest)
-            decided = [layer for layer in self.layers.values() if isinstance(layer, DecidedWeights)]
-            found += once(part for layer in decided for part in (layer.slopes, layer.thresholds))
-        if what in ("increments", "all"):
-            found += once(part for layer in self.layers.values() for part in layer.increment or ())
-        return found
+    def _layer(self, layer: LayerIntegers, node: Node, start: QuantizedGraph, first: Weights | None) -> Weights:
+        """What is trained of a layer; ``first``: the same of the layer whose weights it uses."""
+        course, weight, source = self.course, node.weights["weight"], start.formats[node.inputs[0]]
+        if course.decided and layer.bits < INT8.bits:
+            return DecidedWeights(layer, weight, source, course.rank, first if isinstance(first, DecidedWeights) else None)
+        if not course.added:
+            return Weights(layer, weight, source, course.rank, first, largest=course.largest)
+        rank = FULL if any(node.name in factors for factors in self.branched.values()) else course.rank
+        around = Around(self.scales.get(node.inputs[0]), self.scales.get(node.name), bias_step(start.formats[node.name]))
+        return AddedWeights(layer, weight, source, rank, first, around)
+
+    def _trained(self) -> Iterator[tuple[What, str, Tensor]]:
+        """All that is trained: what it is, the last node that uses it, and the numbers."""
+        used, groups, factors = last_use(self.graph), self._group_of, {part for both in self.branched.values() for part in both}
+        for group, tensor in self.tensors.items():
+            yield "ends", used[group], tensor.change
+            if isinstance(tensor, RegionEnds):
+                yield "points", used[group], tensor.point_change
+        for name, layer in self.layers.items():
+            if not layer.largest:
+                yield "weights", name, layer.change
+            if isinstance(layer, DecidedWeights):
+                yield "weights", name, layer.slopes
+                yield "weights", name, layer.thresholds
+            for part in layer.increment or ():
+                yield "branches" if name in factors else "increments", name, part
+            if isinstance(layer, AddedWeights) and "biases" in self.course.added:
+                yield "biases", name, layer.bias_change
+        for name, scales in self.scales.items():
+            yield "scales", used[groups[name]], scales.change
+
+    def parameters(self, what: What, module: Module | None = None) -> list[Tensor]:
+        """What is trained; ``module``: by it alone, and of what no later one uses."""
+        kinds = ("ends", "points") if what == "tensors" else (what,)
+        return once(
+            numbers
+            for kind, node, numbers in self._trained()
+            if (what == "all" or kind in kinds) and (module is None or node in module.nodes)
+        )
 
     def changes(self) -> list[Tensor]:
         """All that was trained, as it is now."""
@@ -88,21 +124,18 @@ class Student(FakeQuantized):
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The output ``[N, C, H, W]`` and the features of a batch."""
-        if len(x) == 1 or self._several:
-            return self._run(x)
-        outputs, features = zip(*(self._run(one) for one in x.split(1)), strict=True)
-        return torch.cat(outputs), [torch.cat(parts) for parts in zip(*features, strict=True)]
-
-    def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        output, *features = self.values(x, self.graph.at(*x.shape[2:]), [self.graph.output.name, *self.kept])
+        output, *features = self.shown(x, [self.graph.output.name, *self.kept])
         return output, features
 
+    def shown(self, x: Tensor, wanted: Sequence[str], exact: Collection[str] = ()) -> list[Tensor]:
+        """Tensors of a batch as the floating-point network has them, without scales of channels; ``exact``: see ``values``."""
+        if len(x) > 1 and not self._several:
+            return [torch.cat(parts) for parts in zip(*(self.shown(one, wanted, exact) for one in x.split(1)), strict=True)]
+        found = self.values(x, self.graph.at(*x.shape[2:]), wanted, exact)
+        return [y / self.scales[name].of(y) if name in self.scales else y for name, y in zip(wanted, found, strict=True)]
 
-def _weights(layer: LayerIntegers, weight: Tensor, source: TensorFormat, first: Weights | None, course: Course) -> Weights:
-    """What is trained of a layer; ``first``: the same of the layer whose weights it uses."""
-    if course.decided and layer.bits < INT8.bits:
-        return DecidedWeights(layer, weight, source, course.rank, first if isinstance(first, DecidedWeights) else None)
-    return Weights(layer, weight, source, course.rank, first, largest=course.largest)
+    def _read(self, name: str, value: Tensor) -> Tensor:
+        return super()._read(name, value * self.scales[name].of(value) if name in self.scales else value)
 
 
 def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
@@ -113,7 +146,8 @@ def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
 
 
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
-    """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone.
+    """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone; that through the
+    modules as a whole.
 
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
@@ -126,24 +160,27 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     share = min(1.0, max(FEWEST_STEPS, affordable) / wanted)
     generator, done = torch.Generator().manual_seed(seed), 0
     best, won = _total(student, windows, targets, course), student.changes()
-    begun = best if not course.decided else _total(Student(draft, replace(course, decided=False)), windows, targets, course)
+    other = course.decided or student.branched  # the network with which it begins is not the one that is there
+    begun = _total(Student(draft, replace(course, decided=False, added=())), windows, targets, course) if other else best
     for number, phase in enumerate(course.phases):
-        steps = max(1, round(phase.steps * share))
-        parameters = student.parameters(phase.what)
-        if not parameters:
-            continue
-        optimizer = torch.optim.Adam(parameters, phase.rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
-        for step in kept.steps(draft.kept, f"bounds-{number}", steps, optimizer, schedule, generator):
-            chosen = torch.randint(0, len(windows), (batch,), generator=generator)
-            loss = distillation_loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
-            optimizer.zero_grad()
-            loss.backward()  # torch does not type it
-            optimizer.step()
-            schedule.step()
-            if progress is not None:
-                progress("training bounds", min(1.0, (done + step + 1) / (wanted * share)))
-        done += steps
+        turns = modules(student.graph, student.kept)[::-1] if phase.what == "modules" else [None]
+        steps = max(1, round(phase.steps * share / len(turns)))
+        for turn, module in enumerate(turns):
+            parameters = student.parameters("all" if module else phase.what, module)
+            if not parameters:
+                continue
+            optimizer = torch.optim.Adam(parameters, phase.rate)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
+            name, loss_of = f"bounds-{number}-{turn}", _loss(student, windows, targets, module)
+            for step in kept.steps(draft.kept, name, steps, optimizer, schedule, generator):
+                loss = loss_of(torch.randint(0, len(windows), (batch,), generator=generator))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                if progress is not None:
+                    progress("training bounds", min(1.0, (done + step + 1) / (wanted * share)))
+            done += steps
         if (total := _total(student, windows, targets, course)) < best:
             best, won = total, student.changes()
         student.restore(won)
@@ -168,13 +205,13 @@ def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, T
 
 
 def distillation_loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], course: Course) -> Tensor:
-    """The loss of a batch ``x``: the mean absolute error of the output in steps of 8 bits, and that of features.
+    """The loss of a batch ``x``: the error of the output, and that of features.
 
     Args:
         targets: what ``targets_of`` gives for the batch.
     """
     output, features = student(x)
-    loss = 255 * (output - targets[student.graph.output.name]).abs().mean()
+    loss = course.output(output, targets[student.graph.output.name])
     if course.features == 0 or not features:
         return loss
     wanted = [targets[name] for name in student.kept]
@@ -183,6 +220,24 @@ def distillation_loss(student: Student, x: Tensor, targets: Mapping[str, Tensor]
         deviations = torch.stack([g.flatten(1).std(dim=1).mean() for g in wanted])
         apart = apart * torch.softmax(deviations / deviations.mean().clamp_min(1e-12), dim=0)
     return loss + course.features * apart.mean()
+
+
+def _loss(student: Student, windows: Tensor, targets: Mapping[str, Tensor], module: Module | None) -> Callable[[Tensor], Tensor]:
+    """What is lowered, as a function of which windows are looked at: the loss of all; of a module the squared error of what it
+    writes, and of the picture, each over what it is at first."""
+    if module is None:
+        return lambda chosen: distillation_loss(
+            student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, student.course
+        )
+    names = (module.end, student.graph.output.name)
+
+    def errors(chosen: Tensor) -> Tensor:
+        shown = student.shown(windows[chosen], names, module.before)
+        return torch.stack([(y - targets[name][chosen]).square().mean() for name, y in zip(names, shown, strict=True)])
+
+    with torch.no_grad():
+        first = errors(torch.arange(min(student.course.batch, len(windows)))).clamp_min(1e-12)
+    return lambda chosen: (errors(chosen) / first).sum()
 
 
 def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], course: Course) -> float:

@@ -46,6 +46,16 @@ def of_units(f: Tensor, g: Tensor) -> Tensor:
     return (_unit(f) - _unit(g)).square().mean()
 
 
+def of_steps(f: Tensor, g: Tensor) -> Tensor:
+    """The mean absolute difference of two pictures in 0..1, in steps of 8 bits."""
+    return 255 * (f - g).abs().mean()
+
+
+def of_squares(f: Tensor, g: Tensor) -> Tensor:
+    """The mean squared difference of two pictures in 0..1, in squares of 8-bit steps."""
+    return (255 * (f - g)).square().mean()
+
+
 def of_lengths(f: Tensor, g: Tensor) -> Tensor:
     """``|| f - g ||`` of each picture, the mean over pictures."""
     apart: Tensor = torch.linalg.vector_norm((f - g).flatten(1), dim=1)

@@ -5,7 +5,7 @@ Which numbers those are, and what they begin with, is the trainer's: bounds alon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -98,9 +98,21 @@ class FakeQuantized:
         self._group_of = self.graph.quantizer_groups()
         self._quantizers, self._weighted, self._fixed = tensors, layers, fixed
 
-    def values(self, x: Tensor, graph: Graph, wanted: Sequence[str]) -> list[Tensor]:
-        """The tensors of the names ``wanted`` for ``x [N, C, h, w]``; ``graph``: the network at that size."""
-        return segments.executed(graph, x, self._value, wanted, self.most_values)
+    def values(self, x: Tensor, graph: Graph, wanted: Sequence[str], exact: Collection[str] = ()) -> list[Tensor]:
+        """The tensors of the names ``wanted`` for ``x [N, C, h, w]``; ``graph``: the network at that size. ``exact``: nodes that
+        compute in floating point from others of them; what the others read of them is stored in its format first."""
+
+        def value(node: Node, inputs: list[Tensor]) -> Tensor:
+            if node.name in exact:
+                return inputs[0] if isinstance(node.op, Input) else apply(node, inputs)
+            named = zip(node.inputs or ("",), inputs, strict=True)
+            return self._value(node, [self._read(name, x) if name in exact else x for name, x in named])
+
+        return segments.executed(graph, x, value, wanted, self.most_values)
+
+    def _read(self, name: str, value: Tensor) -> Tensor:
+        """What a quantized node reads of a tensor in floating point."""
+        return self._stored(self.graph[name], value)
 
     def _value(self, node: Node, inputs: list[Tensor]) -> Tensor:
         value = inputs[0] if isinstance(node.op, Input) else self._computed(node, inputs)

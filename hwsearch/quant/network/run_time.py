@@ -18,7 +18,8 @@ Widths of every picture (AdaBM; ``QuantizedGraph.by_picture``) are priced as the
 What published methods ask for at run time and nothing here computes, exports or prices:
 
 * Widths of every layer for every picture, found while it runs (CADyQ).
-* Branches of low rank in floating point (QuantVSR, QArtSR): they need two results of one layer summed before rounding.
+* Branches of low rank in floating point (QuantVSR, QArtSR): they need two results of one layer summed before rounding. Here they
+  are integer layers, and their sum an addition (``--branches``).
 """
 
 from __future__ import annotations

@@ -74,9 +74,12 @@ class Weights:
     def fake_bias(self, step: Tensor | float) -> Tensor:
         """The bias in units of the sums of a layer that reads a tensor of that step."""
         unit = self._scale() * step
-        return rounded(self.bias.float() / unit) * unit
+        return rounded(self._real_bias().float() / unit) * unit
+
+    def _real_bias(self) -> Tensor:
+        return self.bias
 
     def integers(self, source: TensorFormat) -> LayerIntegers:
         with torch.no_grad():
             scale, q = self._scale().numpy(), as_kernel(self._codes().to(torch.int8).numpy())
-        return layer_integers(self.bits, q, scale, self.bias.numpy(), source)
+            return layer_integers(self.bits, q, scale, self._real_bias().numpy(), source)

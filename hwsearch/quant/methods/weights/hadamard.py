@@ -36,10 +36,15 @@ INFO = MethodInfo(
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
+    return Static(with_rotation(seen), bounds.least_squares, reach.least_squares)
+
+
+def with_rotation(seen: Observations) -> Observations:
+    """The rotated network on the same pictures; as it is where nothing is rotated."""
     graph = rotated(seen.graph)
-    if graph is not seen.graph:
-        seen = Observations(graph, seen.crops, seen.weight_bits, symmetric=seen.symmetric, seed=seen.seed, teacher=seen.teacher)
-    return Static(seen, bounds.least_squares, reach.least_squares)
+    if graph is seen.graph:
+        return seen
+    return Observations(graph, seen.crops, seen.weight_bits, symmetric=seen.symmetric, seed=seen.seed, teacher=seen.teacher)
 
 
 def streams(graph: Graph) -> list[frozenset[str]]:

@@ -179,7 +179,7 @@ def test_training_keeps_one_set_of_integers(calibration: Calibration, monkeypatc
     row = calibration.space.uniform(4, 8)
     start = users(calibration.quantized(row))[0].weight
     moved = False
-    for method in ("output_noise", "together", "lsq", "spr2q"):
+    for method in ("output_noise", "together", "lsq", "spr2q", "qartsr", "quantvsr"):
         q = calibration.by(method).finished(row)
         assert one_set(q)
         moved |= not np.array_equal(start, users(q)[0].weight)

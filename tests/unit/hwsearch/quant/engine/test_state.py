@@ -141,8 +141,9 @@ def test_what_knows_no_state_says_so(calibration: Calibration) -> None:
     for name in ("c", "tflite", "float"):
         with pytest.raises(UsageError, match="has no state"):
             EXPORTERS[name].refuse(quantized.graph)
-    with pytest.raises(UsageError, match="trains on single pictures"):
-        calibration.by("lsq").finished(calibration.space.uniform(8, 8))
+    for method in ("lsq", "qartsr", "quantvsr"):
+        with pytest.raises(UsageError, match="trains on single pictures"):
+            calibration.by(method).finished(calibration.space.uniform(8, 8))
 
 
 class Inside(nn.Module):

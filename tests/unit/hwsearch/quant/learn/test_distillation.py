@@ -21,7 +21,7 @@ from hwsearch.quant.learn.bounds import SIDE, Student, targets_of, train
 from hwsearch.quant.learn.course import Course
 from hwsearch.quant.learn.features import feature_names
 from hwsearch.quant.method import Draft
-from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, spr2q, twodquant
+from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, qartsr, quantvsr, spr2q, twodquant
 from hwsearch.quant.methods.learned import together as learned_together
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node, execute
@@ -34,6 +34,8 @@ COURSES = {
     "twodquant": twodquant.COURSE,
     "lsq": lsq.COURSE,
     "spr2q": spr2q.COURSE,
+    "qartsr": qartsr.COURSE,
+    "quantvsr": quantvsr.COURSE,
     "dual_region": dual_region.COURSE,
 }
 TURNS = 12

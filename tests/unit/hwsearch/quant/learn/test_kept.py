@@ -26,8 +26,12 @@ from hwsearch.quant.network.storage import digest
 Training = Callable[[Draft, Progress], QuantizedGraph]
 TOGETHER = together.Course(24, weights=0.01, scales=1e-3, biases=0.2, ends=2e-3)
 COURSE = Course((Phase("tensors", 12, 5e-2, 1e-2), Phase("increments", 12, 2e-2, 1e-3)), 0.0, of_directions, 2, rank=FULL)
+MODULES = Course(
+    (Phase("modules", 12, 2e-2, 1e-3), Phase("all", 12, 2e-2, 1e-3)), 0.0, of_directions, 2, rank=2, added=("scales",)
+)
 TRAININGS: dict[str, Training] = {
     "bounds": lambda draft, progress: bounds.train(draft, COURSE, 0, progress),
+    "modules": lambda draft, progress: bounds.train(draft, MODULES, 0, progress),
     "polish": lambda draft, progress: polish.polish(draft, steps=24, progress=progress),
     "together": lambda draft, progress: together.train(draft, TOGETHER, 0, progress),
 }
