@@ -87,6 +87,13 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
+class NetworkWithPicturesOptions(NetworkOptions):
+    """The same where branches may go by what layers read of pictures."""
+
+    branches: options.BranchesByComplexity = None
+
+
+@dataclass(frozen=True)
 class NetworkSearchOptions(NetworkOptions):
     """The same where a search may decide about blocks and branches."""
 

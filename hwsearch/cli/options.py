@@ -185,12 +185,22 @@ Branches = Annotated[
     list[str] | None,
     typer.Option(help="A low-rank branch of a layer, in integers like the rest (repeatable).", metavar="LAYER=RANK"),
 ]
+BranchesByComplexity = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--branches",
+        help="A low-rank branch of a layer, in integers like the rest (repeatable); complexity: ranks by how much what a layer "
+        "reads varies in space and time.",
+        metavar="LAYER=RANK|complexity",
+    ),
+]
 BranchesAuto = Annotated[
     list[str] | None,
     typer.Option(
         "--branches",
-        help="A low-rank branch of a layer, in integers like the rest (repeatable); auto: let the search decide.",
-        metavar="LAYER=RANK|auto",
+        help="A low-rank branch of a layer, in integers like the rest (repeatable); auto: let the search decide; complexity: "
+        "ranks by how much what a layer reads varies in space and time.",
+        metavar="LAYER=RANK|auto|complexity",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Random seed. Default: 0.", min=0, show_default=False)]

@@ -19,6 +19,7 @@ from hwsearch.documents.results import Results
 from hwsearch.pipeline import assemble, damages, expectations
 from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
+from hwsearch.problem import complexity
 from hwsearch.problem.request import Request
 from hwsearch.quality import baseline
 from hwsearch.quality.log import EvaluationLog
@@ -65,6 +66,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Measure
         return finished
     if not request.resume:
         directory.check_empty(request.run_dir)
+        request = complexity.settled(request, progress)
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         posed = pose_search(request, shared.network if shared else None)

@@ -19,6 +19,7 @@ from hwmodels.numbers import bits_of
 from hwsearch.documents.comparisons import MethodComparison, MethodRow
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.plans.run_time_price import mean_price
+from hwsearch.problem import complexity
 from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.compared_on import compared_on
 from hwsearch.problem.pictures import Pictures, choose_pictures
@@ -65,6 +66,7 @@ def compare(
     names = methods.check(wanted)
     if not bits:
         raise UsageError("no widths to compare at", "Give for example --bits 4/4.")
+    request = complexity.settled(request, progress)
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
     judge = _Judge(problem, photos.task, _evaluation(photos, judged_on)[:pictures])

@@ -18,6 +18,8 @@ from searchspaces.scopes import Scope
 
 AUTO = ("auto",)
 """What ``Request.dropped`` and ``Request.branches`` may be beside names: a search decides (see ``pipeline.variants``)."""
+COMPLEXITY = ("complexity",)
+"""What ``Request.branches`` may be instead of names: ranks by what layers read (see ``problem.complexity``)."""
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
 
@@ -37,7 +39,8 @@ class Request:
     ``arguments``: of a built-in network; those of code of one's own become part of the name of the code, ``model`` (see
     ``searchspaces.networks.own_code``). ``dropped``: blocks that the network is to be without (see
     ``networks.adapted.blocks``), or ``AUTO``. ``branches``: low-rank branches of its layers, as ``LAYER=RANK`` (see
-    ``searchspaces.ir.branches``), or ``AUTO``. ``task``: its name (see ``searchspaces.tasks``), None: what the samples show.
+    ``searchspaces.ir.branches``), ``AUTO``, or ``COMPLEXITY``. ``task``: its name (see ``searchspaces.tasks``), None: what the
+    samples show.
     ``input_channels``: how what the network reads is made from a picture, where it is not the picture itself (see
     ``networks.input_channels``; numbers, not files). ``value_range``: what the network expects, where that is not 0..1 (see
     ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``: go on with a network that the

@@ -9,7 +9,7 @@ from typing import NoReturn
 from hwmodels.errors import FileError, UsageError
 from hwsearch.problem import traced
 from hwsearch.problem.pictures import choose_task
-from hwsearch.problem.request import Request, refuse_auto
+from hwsearch.problem.request import COMPLEXITY, Request, refuse_auto
 from searchspaces.data.scale import at_least, enlarged, scale_text
 from searchspaces.ir import branches
 from searchspaces.ir.graph import Graph
@@ -80,6 +80,11 @@ def _ranks(request: Request) -> dict[str, int]:
     """The branches that a request names. Raises UsageError beside a scope, whose layers would be others with them, or where
     a search is to decide."""
     refuse_auto("--branches", request.branches)
+    if COMPLEXITY[0] in request.branches:
+        raise UsageError(
+            "--branches complexity looks at pictures, in `hwsearch methods compare` and in `hwsearch optimize` for one device",
+            "Name branches and ranks here; those commands show which they take.",
+        )
     if request.branches and request.scope != "all":
         refuse_branches_beside(request.scope)
     return branches.read(request.branches)

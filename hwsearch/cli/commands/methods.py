@@ -80,7 +80,7 @@ def read_pairs(texts: list[str]) -> list[tuple[int, int]]:
 def compare(
     *,
     target: options.Target = None,
-    network: groups.NetworkOptions,
+    network: groups.NetworkWithPicturesOptions,
     samples: groups.PictureOptions,
     scope: options.Scope = None,
     more_bits: Annotated[

@@ -16,6 +16,7 @@ NETWORK = ("--network", "fsrcnn")
     [
         (["estimate", *NETWORK, "--plan", "W8A8", "--allow-edited"], "--allow-edited is for a plan file"),
         (["estimate", *NETWORK, "--branches", "auto"], "--branches auto is for `hwsearch optimize`"),
+        (["estimate", *NETWORK, "--branches", "complexity"], "--branches complexity looks at pictures"),
         (["estimate", *NETWORK, "--drop", "auto"], "--drop auto is for `hwsearch optimize`"),
         (["estimate", *NETWORK, "--arg", "d=32", "--drop", "auto"], "--drop auto is for `hwsearch optimize`"),
         (["proxies", "compare", *NETWORK, "--drop", "auto"], "--drop auto is for `hwsearch optimize`"),
