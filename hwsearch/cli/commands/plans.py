@@ -84,7 +84,11 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The file to write. Default: the plan's name, in the current folder.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="The file to write, in place of one that is there. Default: the plan's name, in the current folder.",
+            metavar="FILE",
+        ),
     ] = None,
     input_size: Annotated[
         str | None,
@@ -115,7 +119,9 @@ def export(
     _tell(opened, terminal)
     with terminal.progress() as progress:
         chosen = asked or _suggested(opened, terminal, progress)
-        path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
+        path = chosen.named(out) if out is not None else Path(f"{document.name}{chosen.suffix}")
+        _spare(plan, path)
+        replaced = path.exists()
         if input_size is not None and not chosen.sized:
             raise UsageError(f"--input means nothing to {chosen.name}: its files take pictures of any size")
         if path.is_dir() and not chosen.folder:
@@ -132,6 +138,7 @@ def export(
     commands = chosen.next_commands(Handed(path, plan, handover.device_of(opened), graph.input.name, read, graph.channels))
     result = {
         "file": str(path),
+        "replaced": replaced,
         "format": chosen.name,
         "plan": document.name,
         "bytes": size_bytes(path),
@@ -140,7 +147,14 @@ def export(
         "quality": cost,
         "commands": commands,
     }
-    terminal.show(result, lambda screen: _print_export(path, chosen.name, promotion, cost, commands, screen))
+    terminal.show(result, lambda screen: _print_export(path, replaced, chosen.name, promotion, cost, commands, screen))
+
+
+def _spare(plan: str | Path, path: Path) -> None:
+    """Raise ``UsageError`` where an export would take the place of its plan, or of the plan's integers."""
+    kept = [Path(plan), Path(plan).with_suffix(".safetensors")]
+    if any(file.exists() and path.exists() and path.samefile(file) for file in kept):
+        raise UsageError(f"--out {path} is what is exported", "Name another file.")
 
 
 def _suggested(opened: PlanFile, terminal: Terminal, progress: Progress) -> ExporterInfo:
@@ -162,7 +176,7 @@ def _suggested(opened: PlanFile, terminal: Terminal, progress: Progress) -> Expo
 
 
 def _print_export(
-    path: Path, name: str, promotion: Promotion, cost: Effect | None, commands: Sequence[str], screen: Console
+    path: Path, replaced: bool, name: str, promotion: Promotion, cost: Effect | None, commands: Sequence[str], screen: Console
 ) -> None:
     from hwsearch.documents import units
 
@@ -188,7 +202,7 @@ def _print_export(
         screen.print(f"Quality  {found}, measured on {len(cost.pictures)} pictures with our engine")
     elif promotion.changes:
         screen.print("Quality  the same: every integer keeps its value")
-    screen.print(f"wrote {path}")
+    screen.print(f"wrote {path}" + (", in place of the one that was there" if replaced else ""))
     if commands:
         screen.print(bold("\nNext", f"    {commands[0]}"), soft_wrap=True)
     for command in commands[1:]:

@@ -17,7 +17,7 @@ def qairt(handed: Handed) -> list[str]:
     """Qualcomm's tools: every tensor has its encoding here, so nothing is calibrated again."""
     network, exported = _float(handed)
     dlc, context = handed.beside(".dlc"), handed.beside("-htp.bin")
-    folder, binary = shlex.quote(str(handed.file.parent)), shlex.quote(f"{handed.file.name.split('.')[0]}-htp")
+    folder, binary = shlex.quote(str(handed.file.parent)), shlex.quote(f"{handed.stem}-htp")
     shape = ",".join(map(str, (1, handed.channels, *handed.size)))
     return [
         exported,

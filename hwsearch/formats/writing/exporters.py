@@ -51,9 +51,15 @@ class Handed:
         """The file as a shell takes it."""
         return shlex.quote(str(self.file))
 
+    @property
+    def stem(self) -> str:
+        """The file's name without the ending of its format; the whole name where it has none. Other dots belong to the name."""
+        info = by_ending(self.file)
+        return self.file.name.removesuffix(info.suffix) if info is not None else self.file.name
+
     def beside(self, suffix: str, stem: str | None = None) -> str:
         """Another file of the same name, or of the given one, as a shell takes it."""
-        return shlex.quote(str(self.file.with_name((self.file.name.split(".")[0] if stem is None else stem) + suffix)))
+        return shlex.quote(str(self.file.with_name((self.stem if stem is None else stem) + suffix)))
 
     def device_is(self, *runtimes: str) -> bool:
         """Whether the device's runtime is one of these, by how its name begins."""
@@ -90,6 +96,12 @@ class ExporterInfo:
     """The number format in which constant operands stand, which is priced; empty: that of the tensors beside them."""
     commands: str | Callable[[Handed], list[str]] = ""
     """What runs the file on its device, or where that is: "MODULE:NAME". Empty: nothing runs it, it is a table for people."""
+
+    def named(self, file: Path) -> Path:
+        """The file to write where ``file`` is asked for: with the format's ending where it has none, since tools go by it. What
+        stands behind a dot and begins with a digit is no ending ("plan-v1.2")."""
+        ending = file.suffix[1:]
+        return file if self.folder or (ending and not ending[0].isdigit()) else file.with_name(file.name + self.suffix)
 
     def runs_on(self, device: Device) -> bool:
         """Whether the format is what the runtime of the device reads."""

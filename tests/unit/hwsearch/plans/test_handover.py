@@ -205,3 +205,40 @@ def test_why_the_devices_own_format_is_passed_over_is_said(
     assert f"Written as onnx, which stm32h743 does not read: c cannot hold this plan ({REASON})." in said
     assert main(["export", plan, "--to", "onnx", "--out", str(file), "--model", job.model]) == 0
     assert "Written as" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "written"),
+    [
+        ("openvino", "net", "net.openvino.onnx"),
+        ("tflite", "plan-v1.2", "plan-v1.2.tflite"),
+        ("tflite", "net.v2.tflite", "net.v2.tflite"),
+        ("onnx", "net.bin", "net.bin"),
+        ("c", "net", "net"),
+    ],
+)
+def test_a_file_gets_the_ending_of_its_format_where_it_has_none(name: str, asked: str, written: str) -> None:
+    assert EXPORTERS[name].named(Path("folder") / asked) == Path("folder") / written
+
+
+def test_files_beside_another_keep_its_dots() -> None:
+    def beside(file: str) -> str:
+        return Handed(Path(file), Path("plan.json"), None, "input", (8, 8), 3).beside(".engine")
+
+    assert beside("my.v2.tensorrt.onnx") == "my.v2.engine"
+    assert beside("my.v2") == "my.v2.engine"
+
+
+def test_an_export_takes_the_place_of_another_and_says_so_but_never_of_its_plan(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(job.folder / "run" / "stm32h743", tmp_path / "run")
+    path = tmp_path / "run" / "plans" / f"{_narrow(job)}.json"
+    words = ["export", str(path), "--to", "onnx", "--model", job.model, "--accept", "--out"]
+    assert not answer(capsys, *words, str(tmp_path / "net"))["replaced"]
+    said = answer(capsys, *words, str(tmp_path / "net"))
+    assert (said["replaced"], said["file"]) == (True, str(tmp_path / "net.onnx"))
+    for kept in (path, path.with_suffix(".safetensors")):
+        before = kept.read_bytes()
+        assert "is what is exported" in refusal(capsys, 2, *words, str(kept))
+        assert kept.read_bytes() == before
