@@ -31,6 +31,8 @@ from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.moments import patches
+from hwsearch.quant.observe.sizes import Sizes
+from hwsearch.quant.weights.idle import Copies, occupied, splits
 from hwsearch.quant.weights.rounder import bias_of
 from hwsearch.quant.weights.rounding import Curvature, round_rows
 from hwsearch.quant.weights.sums import layer_integers
@@ -50,10 +52,20 @@ CONSTANT = 1e-6
 
 def with_reconstructed_layers(draft: Draft, seed: int) -> Draft:
     """A plan to go on with: its layers fitted, where that loses less on pictures that neither this nor what follows sees (unless
-    there is only one)."""
+    there is only one). Channels that are idle on those that this sees are given work before."""
     held, seen = apart(draft.pictures, seed)
     shown = replace(draft, pictures=seen or held)
-    return replace(shown, quantized=better(draft.quantized, reconstruct(shown, seed), held, draft.target))
+    if draft.network.remembered:
+        return shown
+    copies = splits(draft.network, shown.pictures, _fittable(draft.quantized), turned=Sizes.of(draft.network).turns)
+    filled = replace(shown, network=occupied(draft.network, copies))
+    plan = better(draft.quantized, reconstruct(filled, seed, copies), held, draft.target)
+    return replace(shown if plan is draft.quantized else filled, quantized=plan)
+
+
+def _fittable(plan: QuantizedGraph) -> dict[str, LayerIntegers]:
+    """The layers that are fitted."""
+    return {name: layer for name, layer in trained_layers(plan).items() if len(plan.graph.weight_groups[name]) == 1}
 
 
 def of_few_bits(plan: QuantizedGraph) -> bool:
@@ -63,11 +75,12 @@ def of_few_bits(plan: QuantizedGraph) -> bool:
     return min(widths, default=INT8.bits) < INT8.bits
 
 
-def reconstruct(draft: Draft, seed: int = 0) -> QuantizedGraph:
+def reconstruct(draft: Draft, seed: int = 0, copies: Copies | None = None) -> QuantizedGraph:
     """A plan whose layers are fitted one behind the other. Formats of tensors stay, and so do layers in floating point and of
-    more than 8 bits, and those whose weights other layers use, too."""
+    more than 8 bits, and those whose weights other layers use, too. ``copies``: channels of the network that are copies of others
+    (see ``weights.idle``): they are rounded so that both errors together are least."""
     start = draft.quantized
-    fitted = {name: layer for name, layer in trained_layers(start).items() if len(start.graph.weight_groups[name]) == 1}
+    fitted = _fittable(start)
     if start.graph.remembered or not fitted:
         return start
     windows = draft.windows(SIDE)
@@ -86,7 +99,8 @@ def reconstruct(draft: Draft, seed: int = 0) -> QuantizedGraph:
                     _pair(ideal, exact[source], rough[source], len(chosen), generator)
                     for exact, rough in zip(meant, read, strict=True)
                 )
-                layers[node.name] = _fitted(ideal, fitted[node.name].bits, start.formats[source], seen)
+                pairs, formats = (copies or {}).get(node.name, {}), (start.formats[source], start.formats[node.name])
+                layers[node.name] = _fitted(ideal, fitted[node.name].bits, formats, seen, pairs)
             for x, exact, rough in zip(chosen, meant, read, strict=True):
                 exact[node.name] = x if isinstance(node.op, Input) else apply(ideal, [exact[name] for name in node.inputs])
                 rough[node.name] = _written(start, layers, node, x, rough)
@@ -145,9 +159,19 @@ class _Sums:
         return self._second / self.count - along * read[:, None], self._cross / self.count - along * meant[:, None]
 
 
-def _fitted(node: Node, bits: int, source: TensorFormat, seen: Iterable[tuple[Tensor, Tensor]]) -> LayerIntegers:
-    """The integers of a layer that is to write what ``node`` does. ``seen``: of several windows, what it would read and what it
-    reads; every other one is kept from rounding, which decides on those."""
+def _fitted(
+    node: Node,
+    bits: int,
+    formats: tuple[TensorFormat, TensorFormat],
+    seen: Iterable[tuple[Tensor, Tensor]],
+    copies: Mapping[int, int],
+) -> LayerIntegers:
+    """The integers of a layer that is to write what ``node`` does. ``formats``: of what it reads and writes; ``seen``: of several
+    windows, what it would read and what it reads; every other one is kept from rounding, which decides on those.
+
+    A copy makes up for the rounding error of its original, and half a step of the tensor lies between them: the mean of the two
+    is on a grid twice as fine, of weights and of the tensor."""
+    source, target = formats
     halves: list[_Sums] = []
     for i, (meant, read) in enumerate(seen):
         if i == 0:
@@ -163,9 +187,15 @@ def _fitted(node: Node, bits: int, source: TensorFormat, seen: Iterable[tuple[Te
     moments = [(half if half.count else together).moments()[0].float().numpy() for half in halves]
     found = [round_rows(own.float().numpy(), Curvature(fit, held), bits) for own, fit, held in zip(solved, *moments, strict=True)]
     q, scale = (np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True))
+    bias = bias_of(node).astype(np.float64)
+    if copies:
+        taken, origin = list(copies), list(copies.values())
+        wanted = 2 * solved[0, taken].float().numpy() - (q * scale[:, None])[origin]
+        q[taken], scale[taken] = round_rows(wanted, Curvature(*(own[0] for own in moments)), bits)
+        bias[taken] += 0.0 if target.is_float else target.scale / 2
     rounded = torch.from_numpy(q * scale[:, None]).double().view_as(rows)
     moved = (rows * ideal[:, None] - rounded * mean[:, None]).sum(dim=2).flatten().numpy()
-    return layer_integers(bits, as_kernel(q.reshape(weight.shape).astype(np.int8)), scale, bias_of(node) + moved, source)
+    return layer_integers(bits, as_kernel(q.reshape(weight.shape).astype(np.int8)), scale, bias + moved, source)
 
 
 def _written(
