@@ -6,8 +6,8 @@ Built from parts of others, each for what it was seen to do here:
   activations as in SmoothQuant, Xiao et al. 2023), ranges by the noise that they bring to the output, weights rounded with
   compensation (OBC and GPTQ, Frantar et al. 2022), biases corrected. It is the better place to begin: training sets out from
   there, not from ranges of least squared error;
-* a plan that is about to be used has its idle channels given work (``weights.idle``) and its layers fitted, one behind the other,
-  to what they really read (``learn.reconstruct``);
+* a plan that is about to be used has its idle channels given work (``weights.idle``), and its layers fitted, one behind the
+  other, to what they really read (``learn.reconstruct``);
 * it is polished while its tensors stay (``learn.polish``): on published FSRCNN x2, four pictures,
   400 steps, training ended 0.35 dB higher from there at W4A4, 0.04 dB at W3A3;
 * then integers, scales and biases of weights (LSQ, Esser et al. 2020) and both ends of tensors

@@ -2,9 +2,9 @@
 
 Tensors are equalized channel by channel for the widths of the plan (``weights.equalize``); the range of a tensor is that of
 several clipped ones which measures best at the output (``ranges``); integers of a layer are rounded with compensation, within
-and across channels (``weights.rounding``). Of a plan that is about to be used, where something has less than 8 bits, idle channels
-are given work (``weights.idle``), and layers are fitted one behind the other to what they read (``learn.reconstruct``); it is
-polished as a whole (``learn.polish``).
+and across channels (``weights.rounding``). Of a plan that is about to be used, where something has less than 8 bits, idle
+channels are given work (``weights.idle``), and layers are fitted one behind the other to what they read
+(``learn.reconstruct``); it is polished as a whole (``learn.polish``).
 """
 
 from __future__ import annotations
