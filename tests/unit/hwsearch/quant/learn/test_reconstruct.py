@@ -20,6 +20,7 @@ from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import together
 from hwsearch.quant.methods.weights import output_noise
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import trace
@@ -33,6 +34,17 @@ def calibration():
 def test_the_shipped_network_comes_nearer_on_photos_it_did_not_see() -> None:
     draft, noise = shipped_plan(3, "together")
     assert noise(reconstruct(draft)) < 0.8 * noise(draft.quantized)
+
+
+def test_idle_channels_of_the_shipped_network_take_noise_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    draft, noise = shipped_plan(4, "output_noise")
+    filled = module.with_reconstructed_layers(draft, 0)
+    monkeypatch.setattr(module, "splits", lambda *args, **options: {})
+    plain = module.with_reconstructed_layers(draft, 0)
+    assert noise(filled.quantized) < 0.8 * noise(plain.quantized)
+    with torch.no_grad():
+        before, after = (execute(network, draft.pictures[0]) for network in (draft.network, filled.network))
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-3)
 
 
 def test_what_a_layer_writes_keeps_its_mean_and_loses_noise(calibration) -> None:
