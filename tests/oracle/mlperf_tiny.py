@@ -73,14 +73,6 @@ SECOND_GENERATION = {"x-cube-ai 8.1 and later", "plumerai 2023", "onnc"}
 """Libraries rewritten for depthwise layers: from one release to the next the cost of a MAC fell to a sixth in those of two
 vendors, and ONNC's is nearly as low. A library that nothing is known of is not taken for one of them."""
 
-OUTPUT_CYCLES, DEPTHWISE_OUTPUT_CYCLES = 25.0, 60.0
-"""Per output of a library of the first generation, on Cortex-M4 (scaled by ``ISSUE``): requantization of 32 bits with two
-rounding steps, clamps, bias and store; of a depthwise layer also the window. Assumed, with the rows in sight: shipped devices,
-which stand for newer libraries, have 5 to 8. Without them a first-generation library takes 1.6 times what its other network
-foretells."""
-ISSUE = {"Cortex-M7": 0.65}
-"""Cycles beside Cortex-M4's."""
-
 LIBRARIES = {
     "EK-RA6M4": "cmsis",
     "EK-RA8D1": "cmsis, Helium",
@@ -248,20 +240,21 @@ def rows(shared: Path) -> list[Row]:
     return found
 
 
-def unseen_rows(shared: Path) -> list[Row]:
-    """Each of the two families from the other one, with nothing known of the library but its generation.
+def unseen_rows(shared: Path, generation_known: bool = True) -> list[Row]:
+    """Each of the two families from the other one, with nothing known of the library but its generation, or not even that.
 
     What a depthwise MAC costs is taken from the other libraries of the generation, one vote each; the rate from the other family
-    on the board. Only networks of these two families were measured on many boards, so this is as far as the rows reach.
+    on the board. Only networks of these two families were measured on many boards, so this is as far as the rows reach. Which
+    libraries are of the second generation was read off these rows: it is what a person who names a release has to know of it.
     """
-    measured = [_bare(group) for group in groups(shared) if not group.counted and len(group.seconds) > 1]
+    measured = [_convolutional(group) for group in groups(shared) if not group.counted and len(group.seconds) > 1]
     ratios = [(group, depthwise_ratio(group)) for group in measured]
     found = []
     for group in measured:
         votes = defaultdict(list)
         for other, ratio in ratios:
             same_generation = (other.library in SECOND_GENERATION) == (group.library in SECOND_GENERATION)
-            if same_generation and other.library != group.library:
+            if other.library != group.library and (same_generation or not generation_known):
                 votes[other.library].append(float(np.log(ratio)))
         if not votes:
             continue
@@ -275,17 +268,9 @@ def unseen_rows(shared: Path) -> list[Row]:
     return found
 
 
-def _bare(group: Group) -> Group:
-    """The group without fully connected networks, its shape with the per-output costs of the library's generation."""
-    seconds = {name: value for name, value in group.seconds.items() if "autoencoder" not in name}
-    mcu = group.base.mcu
-    assert mcu is not None
-    if group.library in SECOND_GENERATION:
-        return replace(group, seconds=seconds)
-    scale = ISSUE.get(mcu.core, 1.0)
-    costs = {"cycles_per_output_requant": OUTPUT_CYCLES * scale, "cycles_per_depthwise_output": DEPTHWISE_OUTPUT_CYCLES * scale}
-    changed = mcu.model_copy(update={key: Quantity(value=value) for key, value in costs.items()})
-    return replace(group, seconds=seconds, base=group.base.model_copy(update={"mcu": changed}))
+def _convolutional(group: Group) -> Group:
+    """The group without fully connected networks."""
+    return replace(group, seconds={name: value for name, value in group.seconds.items() if "autoencoder" not in name})
 
 
 def _row(group: Group, name: str, quantity: str, predicted: float, measured: float, baseline: float) -> Row:
