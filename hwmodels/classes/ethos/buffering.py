@@ -54,7 +54,8 @@ class Weighing(NamedTuple):
     ``whole``: the operation; ``stripe``: the part of it that a cascade makes at a time, else the same. ``cycles``: of the whole
     operation. ``weight_bytes``: encoded weights without biases and scales, 0: none. ``sliced``: its output channels may be made
     in slices. ``inside``: its input is a rolling buffer. ``choice``: its input could stay on the chip whole. ``hides``: a copy
-    can be made beside the operation before. ``full``: all that the layer reads and writes is still on the chip behind it.
+    can be made beside the operation before. ``full``: all that the layer reads and writes is still on the chip behind it. ``again``:
+    the weights are those of the operation before, as in the two convolutions whose larger result stands for slopes.
     """
 
     row: int
@@ -68,6 +69,7 @@ class Weighing(NamedTuple):
     choice: bool = True
     hides: bool = True
     full: bool = True
+    again: bool = False
 
     def slice_bytes(self, channels: int) -> int:
         """Bytes of ``channels`` of the output channels."""
@@ -284,6 +286,7 @@ def copies(
     made = Copies([[None] * len(each) for each in ops], [[0.0] * len(each) for each in ops], np.zeros(len(free)))
     inside = {row: (first, last) for first, last in cascades for row in range(first, last + 1)}
     before, beside, rest, more = Before(0.0, math.inf, True), -1, 0.0, 0.0
+    last_made: Buffered | None = None
     for row, each in enumerate(ops):
         first, last = inside.get(row, (row, row))
         more = 0.0 if row == first else more
@@ -295,11 +298,13 @@ def copies(
             if found is not None:
                 made.found[row][number] = found
                 own, tail, cycles = float(sum(found.sizes)), float(found.sizes[found.last]), found.tail_cycles
-                if found.ahead and beside >= 0:
+                shared = op.again and row == last and last_made is not None and last_made.sizes == found.sizes
+                if found.ahead and beside >= 0 and not shared:
                     made.held[beside] = max(made.held[beside], rest + found.sizes[0])
                 more += own
             made.held[row] = max(made.held[row], own)
             before, beside, rest = Before(cycles, room - tail, False), row if op.full else -1, tail
+            last_made = found if row == last == first else None
         if last > first and row == last:
             made.held[first : last + 1] = more
             rest = more

@@ -26,7 +26,6 @@ import numpy as np
 from hwmodels.classes.ethos.blocks import BRICK, Array, Operation, reach, up
 from hwmodels.classes.ethos.buffering import Copies, Weighing, copies
 from hwmodels.classes.ethos.residence import kept_whole, ranges_of
-from hwmodels.classes.ethos.storage import stored_elements
 from hwmodels.classes.ethos.terms import Homes
 from hwmodels.workload import Layer, Workload
 
@@ -130,7 +129,9 @@ def chain_of(
     """
     count = len(workload.layers)
     height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
-    stored = stored_elements(workload, brick) * float(element_bytes)
+    # What a pixel shuffle needs beyond its bricks is not known to the compiler yet.
+    channels = [up(t.channels, BRICK) if whole else t.channels for t, whole in zip(workload.tensors, brick, strict=True)]
+    stored = [t.height * t.width * count * float(element_bytes) for t, count in zip(workload.tensors, channels, strict=True)]
     overwrites = [layer.maps() for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
     least = np.array(
@@ -234,6 +235,8 @@ def schedule(
         taken[layers] = chain.buffers(cascade.first, cascade.last, cascade.step).sum()
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
         ends[workload.layers[cascade.last].output] = True
+        if cascade.step == 1:
+            wanted[layers] = 0.0  # nothing is planned anew
     copied = weights.copies(rows, capacity - taken, [(each.first, each.last) for each in found], wanted)
     taken += copied.held
     kept = kept_whole(workload, brick, element_bytes, taken, rolling, ends, access, capacity, absorbed)

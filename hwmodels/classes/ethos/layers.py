@@ -41,11 +41,14 @@ from hwmodels.workload import Move, Workload
 
 
 class Pricing:
-    """The terms of every layer of a workload, by the widths of its input and output and where they are, and the schedules."""
+    """The terms of every layer of a workload, by the widths of its input and output and where they are, and the schedules.
 
-    def __init__(self, device: Device, workload: Workload, choices: Choices) -> None:
+    ``owner``: for every layer the one of the network that it is a piece of.
+    """
+
+    def __init__(self, device: Device, workload: Workload, choices: Choices, owner: Sequence[int]) -> None:
         facts, self.clock = described(device)
-        self.workload, self.choices = workload, choices
+        self.workload, self.choices, self.owner = workload, choices, owner
         self.array, self.homes = array_of(facts), homes_of(device)
         self.brick = bricks(workload, self.array.buffers[0] > 0)
         self.place = in_place(workload)
@@ -275,7 +278,8 @@ class Pricing:
             copied = float(weights[row]) * part.share
             full = len(found[row]) == 1 or not layer.moves("concat")
             sliced = row not in self.turns
-            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, row > 0, full))
+            again = row > 0 and copied > 0 and self.owner[row] == self.owner[row - 1] and weights[row - 1] > 0
+            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, row > 0, full, again))
         return made
 
     def _schedule(self, a: int, capacity: float) -> Schedule:

@@ -61,7 +61,7 @@ def price(device: Device, workload: Workload, choices: Choices, terms: Terms) ->
     """Fill ``terms`` for every layer and choice, and tell in the returned choices which elements pass the external memory."""
     sizes = choices.tensor_bytes
     forms = {size: executed(device, workload, int(size)) for size in dict.fromkeys(sizes.tolist())}
-    pricings = {size: Pricing(device, form.workload, _shared(choices, form)) for size, form in forms.items()}
+    pricings = {size: Pricing(device, form.workload, _shared(choices, form), form.owner) for size, form in forms.items()}
     offchip_read, offchip_written = np.zeros_like(choices.offchip_read), np.zeros_like(choices.offchip_written)
     for a, b in np.ndindex(len(sizes), len(sizes)):
         # Where widths meet, the operator is one of the wider.
@@ -107,7 +107,7 @@ class _Ethos(HardwareClass):
 
     def onchip_bytes(self, device: Device, workload: Workload, choices: Choices) -> float | None:
         form = executed(device, workload, int(choices.tensor_bytes[0]))
-        pricing = Pricing(device, form.workload, _shared(choices, form))
+        pricing = Pricing(device, form.workload, _shared(choices, form), form.owner)
         return pricing.schedule(0, pricing.homes.capacity).onchip_bytes
 
 

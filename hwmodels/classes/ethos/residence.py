@@ -174,13 +174,18 @@ def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]
 
 
 def _operands_together(workload: Workload, kept: np.ndarray, rolling: np.ndarray, absorbed: Sequence[bool]) -> np.ndarray:
-    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads; an
-    absorbed operation has one operand."""
-    together = kept.copy()
-    for layer, merged in zip(workload.layers, absorbed, strict=True):
-        if merged or not layer.maps() or len(layer.inputs) < 2 or all(together[i] or rolling[i] for i in layer.inputs):
+    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads. Of an
+    absorbed one they are the operands that stream in, and the input of the operation that it is a part of."""
+    together, begin = kept.copy(), 0
+    for row, (layer, merged) in enumerate(zip(workload.layers, absorbed, strict=True)):
+        begin = begin if merged else row
+        if not layer.maps() or len(layer.inputs) < 2:
             continue
-        for i in layer.inputs:
+        streamed = [i for i in layer.inputs if not merged or i != workload.layers[row - 1].output]
+        beside = [*streamed, *workload.layers[begin].inputs[: int(merged)]]
+        if all(together[i] or rolling[i] for i in beside):
+            continue
+        for i in streamed:
             if all(workload.layers[r].maps() for r in workload.tensors[i].readers):
                 together[i] = False
     return together
