@@ -54,8 +54,8 @@ class Weighing(NamedTuple):
     ``whole``: the operation; ``stripe``: the part of it that a cascade makes at a time, else the same. ``cycles``: of the whole
     operation. ``weight_bytes``: encoded weights without biases and scales, 0: none. ``sliced``: its output channels may be made
     in slices. ``inside``: its input is a rolling buffer. ``choice``: its input could stay on the chip whole. ``hides``: a copy
-    can be made beside the operation before. ``full``: all that the layer reads and writes is still on the chip behind it. ``again``:
-    the weights are those of the operation before, as in the two convolutions whose larger result stands for slopes.
+    can be made beside the operation before. ``full``: all that the layer reads and writes is still on the chip behind it.
+    ``again``: the weights are those of the operation before, as in the two convolutions whose larger result stands for slopes.
     """
 
     row: int

@@ -174,8 +174,8 @@ def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]
 
 
 def _operands_together(workload: Workload, kept: np.ndarray, rolling: np.ndarray, absorbed: Sequence[bool]) -> np.ndarray:
-    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads. Of an
-    absorbed one they are the operands that stream in, and the input of the operation that it is a part of."""
+    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads. Of
+    an absorbed one they are the operands that stream in, and the input of the operation that it is a part of."""
     together, begin = kept.copy(), 0
     for row, (layer, merged) in enumerate(zip(workload.layers, absorbed, strict=True)):
         begin = begin if merged else row

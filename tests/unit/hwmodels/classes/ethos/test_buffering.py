@@ -74,6 +74,15 @@ def test_alive_beside_the_layer_before() -> None:
     assert tight.held[0] == 0.0
 
 
+def test_weights_that_two_operations_share_lie_on_the_chip_once() -> None:
+    """The two convolutions of a layer with slopes: the second one reads the copy that was made for the first."""
+    plain, size = LAYER._replace(weight_bytes=0.0), LAYER.slice_bytes(64)
+    for again, times in ((False, 2), (True, 1)):
+        second = LAYER._replace(again=again)
+        found = copies([[plain], [LAYER], [second]], np.full(3, ROOMY), [], np.zeros(3), [False] * 3, ARRAY, HOMES)
+        assert found.held.tolist() == [size, times * size, size]
+
+
 def test_a_cascade_copies_all_or_nothing() -> None:
     """Weights wanted and weights copied before both count against the room of the next layer."""
     cascade = [[LAYER._replace(sliced=False, inside=row > 0, hides=False)] for row in range(2)]
