@@ -151,7 +151,8 @@ class Pricing:
         alone: np.ndarray,
     ) -> np.ndarray:
         """``float64[nW]`` cycles of layer ``first`` (operations ``whole``), which takes ``alone``, with those up to ``row`` that
-        the output unit does as part of it: the unit takes every function in turn, and other operands stream in by one channel.
+        the output unit does as part of it: the unit takes every function in turn, and other operands stream in by one channel, in
+        the blocks of ``first``.
 
         Args:
             widths: indices of those that are read and written; reads: the schedule of what is read.
@@ -172,7 +173,7 @@ class Pricing:
                 finish += part.operation.finish
                 constant += part.times * self._constant(part)
                 if not all(reads.inside[k] for k in others):
-                    streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
+                    streamed += read_bytes(part.operation, cuts[-1], outside)
             made = np.zeros((len(alone), 4))
             for number, (part, blocks) in enumerate(zip(whole, cuts, strict=True)):
                 here = self._copied(place, reads, first, number)
