@@ -72,7 +72,7 @@ def _function(writer: Writer, node: Node) -> int:
 def curve(writer: Writer, node: Node, op: Curve, name: str, given: int, shape: Shape) -> int:
     """The node's tensor as a function of the tensor ``given``, which has the format of ``name``."""
     source, target = writer.qgraph.formats[name], writer.qgraph.formats[node.name]
-    wide = not codes.narrow(source, target)
+    wide = functions.in_sixteen(op, source, target, writer.qgraph.rule)
     if isinstance(op, Rsqrt) and not wide and source.qmin < source.zero_point:
         raise FileError(f"{node.name!r}: TFLite's RSQRT stops at codes below zero, which its input has", "Export it as ONNX.")
     if functions.otherwise(op, source, writer.qgraph.rule, wide=wide):

@@ -81,6 +81,8 @@ OWN: Mapping[type[Activation], Mapping[str, Grid]] = {
     Tanh: {"int8": Grid("int8", 1 / 128), "int16": Grid("int16", 1 / 32768)},
 }
 """Functions whose kernels write on one grid alone."""
+LOST = 0.9
+"""Steps of an 8-bit tensor, in those of such a kernel, below which its codes are not told apart."""
 
 
 def written_on(op: Activation, target: TensorFormat, *, wide: bool) -> Grid:
@@ -97,10 +99,21 @@ def otherwise(op: Activation, source: TensorFormat, rule: str, *, wide: bool) ->
     return wide and rule == "xnnpack" and isinstance(op, Sigmoid | Silu | Tanh) and math.frexp(step)[0] == 0.5
 
 
+def in_sixteen(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> bool:
+    """Whether a function is computed between tensors of 16 bits: where one of its own has them, and where its 8-bit kernel writes
+    on steps so coarse that the codes of ``target`` would be lost (gates of a few thousandths, behind a logistic function)."""
+    if not codes.narrow(source, target):
+        return True
+    own = OWN.get(type(op))
+    return own is not None and target.scale < LOST * own["int8"].scale and not otherwise(op, source, rule, wide=True)
+
+
 def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> np.ndarray | None:
     """Shifted codes of ``target`` for every code of ``source`` by the rule of one of TFLite's runtimes, in the order of the
     codes; None where there is no kernel for such tensors."""
-    wide = not codes.narrow(source, target)
+    if not codes.integers(source, target):
+        return None
+    wide = in_sixteen(op, source, target, rule)
     found, library = kernel(op, rule, wide=wide), codes.LIBRARIES[rule]
     if found is None or otherwise(op, source, rule, wide=wide):
         return None

@@ -17,7 +17,7 @@ from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.write import to_bytes
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
@@ -222,6 +222,17 @@ REFUSED: dict[str, tuple[Graph, str, str]] = {
     "a border of ones": (chain(Pad((1, 1), value=1.0)), "reference", "adds zeros or what is mirrored"),
     "a root of less than nothing": (chain((Conv(), conv(3, 3)[1]), Rsqrt()), "reference", "stops at codes below zero"),
 }
+
+
+def test_small_gates_are_computed_in_sixteen_bits() -> None:
+    """The 8-bit kernel writes steps of 1/256: nothing would be left of gates of a few thousandths."""
+    layer = SIGNED[0], {**SIGNED[1], "bias": SIGNED[1]["bias"] - 6}
+    q = quantize(chain(layer, Sigmoid()), 8, 8)
+    assert q.formats["y1"].scale < 1 / 4096
+    exact = execute(q.graph, picture(q.graph))
+    for plan in (litert.open_plan(q), litert.open_plan(q, reference=True), tflm.open_plan(q)):
+        assert differing(q, plan) == 0
+        assert (integer.run(plan.executed, picture(q.graph)) - exact).abs().max() < 1 / 1024
 
 
 @pytest.mark.parametrize("op", [Sigmoid(), Tanh()])
