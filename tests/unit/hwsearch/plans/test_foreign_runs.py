@@ -149,7 +149,7 @@ def test_a_log_of_another_run_is_refused(job: Job, run: Path, capsys: pytest.Cap
 def test_a_finished_run_is_gone_on_with_at_once(
     job: Job, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimize, "pose", None)
+    monkeypatch.setattr(optimize, "pose_search", None)
     before = (run / "results.json").read_bytes()
     (run / "report.html").unlink()
     said = answer(capsys, "optimize", "--resume", str(run), "--model", job.model)
