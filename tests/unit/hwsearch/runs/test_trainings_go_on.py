@@ -102,7 +102,7 @@ def test_a_comparison_that_is_stopped_goes_on(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(kept, "steps", stopped)
     with pytest.raises(Stopped):
         compared()
-    assert list((home / "trainings").glob("*/bounds-0.safetensors"))
+    assert list((home / "trainings").glob("*/bounds-0-0.safetensors"))
     done: list[int] = []
 
     def counted(*asked):
