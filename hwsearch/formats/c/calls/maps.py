@@ -208,7 +208,7 @@ def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.n
         return None
     grid = replace(functions.written_on(node.op, target, wide=True), low=None, high=None)
     try:
-        entries = found(functions.read_on(source, wide=True), grid, "tflm").astype(np.int64)
+        entries = found(functions.read_on(node.op, source, RULE, wide=True), grid, "tflm").astype(np.int64)
     except ValueError:  # steps for which the kernel has no multiplier
         return None
     nodes = lookup.places_of(entries)

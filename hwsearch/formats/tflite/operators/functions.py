@@ -77,12 +77,13 @@ def curve(writer: Writer, node: Node, op: Curve, name: str, given: int, shape: S
         raise FileError(f"{node.name!r}: TFLite's RSQRT stops at codes below zero, which its input has", "Export it as ONNX.")
     if functions.otherwise(op, source, writer.qgraph.rule, wide=wide):
         raise FileError(
-            f"{node.name!r}: LiteRT's fast {op.kind} of 16 bits rounds otherwise than the engine where steps are a power of two",
+            f"{node.name!r}: LiteRT's fast {op.kind} of 16 bits rounds otherwise than the engine where steps are nearly 2^-12 "
+            f"(here {source.scale:g})",
             "Export it for the reference kernels or for microcontrollers (--to tflite-micro), or as ONNX.",
         )
     if isinstance(op, LeakyRelu | Silu) and functions.table(op, source, target, writer.qgraph.rule) is None:
         raise FileError(f"{node.name!r}: no kernel of its runtime computes {op.kind} of {target.bits} bits like this", OTHERWISE)
-    x = operand(writer, node, name, functions.read_on(source, wide=wide), given, in_file(shape))
+    x = operand(writer, node, name, functions.read_on(op, source, writer.qgraph.rule, wide=wide), given, in_file(shape))
     options = {
         "gelu": Options("GeluOptions", {"Approximate": getattr(op, "approximate", "") == "tanh"}),
         "exp": Options("ExpOptions"),

@@ -72,15 +72,22 @@ def _multiply_16(x: np.ndarray, m: int) -> np.ndarray:
     return (x * m + (1 << 14)) >> 15
 
 
-def _line(x: Grid, *, powers: tuple[int, ...]) -> np.ndarray:
-    """Codes on the axis of ``SIGMOID``, where 2^17 stands for 32/3: a multiplier of 16 bits and a shift.
+LOGISTIC_POWERS = (0,)
+TANH_POWERS = (0, 1)
 
-    ``powers``: exponents of two, on top of 2^-12, for which a scale that is (nearly) a power of two is taken as one.
-    """
+
+def as_power(x: Grid, powers: tuple[int, ...]) -> int | None:
+    """Which of ``powers``, exponents of two on top of 2^-12, the kernels of 16 bits take a step for, which may be off by 0.07 %;
+    None: they take it as it is."""
     exponent = float(np.float32(math.log(x.step)) * np.float32(1 / math.log(np.float32(2))))
     nearest = round(exponent)
-    if abs(exponent - nearest) < 1e-3 and nearest + 12 in powers:
-        return codes(x) * (3 << (nearest + 12))
+    return nearest + 12 if abs(exponent - nearest) < 1e-3 and nearest + 12 in powers else None
+
+
+def _line(x: Grid, powers: tuple[int, ...]) -> np.ndarray:
+    """Codes on the axis of ``SIGMOID``, where 2^17 stands for 32/3: a multiplier of 16 bits and a shift."""
+    if (power := as_power(x, powers)) is not None:
+        return codes(x) * (3 << power)
     multiplier, shift = float(x.step) * 4096 * 3, 0
     while multiplier <= 32767 / 2 and shift <= 30:
         shift, multiplier = shift + 1, multiplier * 2
@@ -96,7 +103,7 @@ def _on_the_table(place: np.ndarray, bits: int) -> np.ndarray:
 
 def logistic_16(x: Grid, y: Grid) -> np.ndarray:
     """The logistic function at 16 bits, LiteRT's reference kernels and TFLite Micro; ``y`` has steps of 2^-15."""
-    line = _line(x, powers=(0,))
+    line = _line(x, LOGISTIC_POWERS)
     place = np.abs(line)
     value = np.where(place >> 9 >= 255, 0x7FFF << 10, _on_the_table(place, 9))
     signed = np.where(line >= 0, value + (1 << 9), (1 << 25) - value + (1 << 9) - 1)
@@ -106,7 +113,7 @@ def logistic_16(x: Grid, y: Grid) -> np.ndarray:
 def tanh_16(x: Grid, y: Grid) -> np.ndarray:
     """The hyperbolic tangent at 16 bits, as ``2 logistic(2 x) - 1``, LiteRT's reference kernels and TFLite Micro; ``y`` has steps
     of 2^-15."""
-    line = _line(x, powers=(0, 1))
+    line = _line(x, TANH_POWERS)
     place = np.abs(line)
     value = np.where(place >> 8 >= 255, 0xFFFF << 8, _on_the_table(place, 8))
     signed = np.where(line >= 0, value - (1 << 23) + (1 << 7), (1 << 23) - value + (1 << 7) - 1)

@@ -48,9 +48,9 @@ def widened(fmt: TensorFormat) -> Grid:
     return Grid("int16", fmt.scale, 0, fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point)
 
 
-def refined(fmt: TensorFormat) -> Grid:
-    """The int16 grid of steps ``FINER`` times finer than those of a format of at most 8 bits."""
-    return Grid("int16", fmt.scale / FINER)
+def refined(fmt: TensorFormat, finer: int = FINER) -> Grid:
+    """The int16 grid of steps ``finer`` times finer than those of a format of at most 8 bits."""
+    return Grid("int16", fmt.scale / finer)
 
 
 def codes(value: Tensor, fmt: TensorFormat, grid: Grid) -> np.ndarray:

@@ -1,13 +1,12 @@
 """Tables of functions as TFLite's kernels have them, for the rules of its runtimes.
 
 Between tensors of 8 bits a table of 256 entries, of 16 bits one of 513 with straight lines between. Where a plan mixes both, the
-function is that of 16 bits: an 8-bit tensor is brought to an int16 grid of 128 times finer steps before it, or from there to its
-own after it (``codes.refined``), which is QUANTIZE in a file.
+function is that of 16 bits: an 8-bit tensor is brought to an int16 grid of finer steps before it (``read_on``), or from there to
+its own after it (``codes.refined``), which is QUANTIZE in a file.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -63,9 +62,25 @@ def kernel(op: Activation, rule: str, *, wide: bool) -> Table | None:
     return None
 
 
-def read_on(source: TensorFormat, *, wide: bool) -> Grid:
+POWERS: Mapping[type[Activation], tuple[int, ...]] = {
+    Sigmoid: activation.LOGISTIC_POWERS,
+    Silu: activation.LOGISTIC_POWERS,
+    Tanh: activation.TANH_POWERS,
+}
+"""Functions that LiteRT's fast kernels of 16 bits compute otherwise where they take the step that they read for one of these."""
+
+
+def read_on(op: Activation, source: TensorFormat, rule: str, *, wide: bool) -> Grid:
     """The grid on which a function between tensors of 16 bits (``wide``), or of 8, reads its input."""
-    return codes.stored(source) if source.is_wide or not wide else codes.refined(source)
+    return codes.stored(source) if source.is_wide or not wide else codes.refined(source, _finer(op, source, rule))
+
+
+def _finer(op: Activation, source: TensorFormat, rule: str) -> int:
+    """How many times finer the 16-bit steps of an 8-bit tensor are: so many that fast kernels have the engine's table."""
+    finer = codes.FINER
+    while rule == "xnnpack" and activation.as_power(codes.refined(source, finer), POWERS.get(type(op), ())) is not None:
+        finer //= 2
+    return finer
 
 
 def _silu(x: Grid, y: Grid, rule: str) -> np.ndarray:
@@ -93,10 +108,10 @@ def written_on(op: Activation, target: TensorFormat, *, wide: bool) -> Grid:
 
 
 def otherwise(op: Activation, source: TensorFormat, rule: str, *, wide: bool) -> bool:
-    """Whether LiteRT's fast kernels have another table than the engine: logistic function and hyperbolic tangent of 16 bits where
-    steps are a power of two."""
-    step = float(read_on(source, wide=wide).step)
-    return wide and rule == "xnnpack" and isinstance(op, Sigmoid | Silu | Tanh) and math.frexp(step)[0] == 0.5
+    """Whether LiteRT's fast kernels have another table than the engine (``POWERS``)."""
+    if not wide or rule != "xnnpack":
+        return False
+    return activation.as_power(read_on(op, source, rule, wide=True), POWERS.get(type(op), ())) is not None
 
 
 def in_sixteen(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> bool:
@@ -105,7 +120,7 @@ def in_sixteen(op: Activation, source: TensorFormat, target: TensorFormat, rule:
     if not codes.narrow(source, target):
         return True
     own = OWN.get(type(op))
-    return own is not None and target.scale < LOST * own["int8"].scale and not otherwise(op, source, rule, wide=True)
+    return own is not None and target.scale < LOST * own["int8"].scale
 
 
 def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> np.ndarray | None:
@@ -117,13 +132,13 @@ def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str)
     found, library = kernel(op, rule, wide=wide), codes.LIBRARIES[rule]
     if found is None or otherwise(op, source, rule, wide=wide):
         return None
-    x, y = read_on(source, wide=wide), written_on(op, target, wide=wide)
+    x, y = read_on(op, source, rule, wide=wide), written_on(op, target, wide=wide)
     try:
         entries = found(x, y, library)
     except ValueError:  # steps for which the kernel has no multiplier
         return None
     if wide and not source.is_wide:
-        shifted = (np.arange(source.grid.last_code + 1) - source.zero_point) * codes.FINER
+        shifted = (np.arange(source.grid.last_code + 1) - source.zero_point) * _finer(op, source, rule)
         entries = entries[shifted - int(np.iinfo(x.dtype).min)]
     own = codes.stored(target)
     return codes.requantized(entries, y, own, rule).astype(np.int32) - own.zero_point

@@ -235,15 +235,37 @@ def test_small_gates_are_computed_in_sixteen_bits() -> None:
         assert (integer.run(plan.executed, picture(q.graph)) - exact).abs().max() < 1 / 1024
 
 
-@pytest.mark.parametrize("op", [Sigmoid(), Tanh()])
-def test_sixteen_bit_curves_of_steps_of_a_power_of_two_are_refused_for_fast_kernels(op: Op) -> None:
+def stepping(q: QuantizedGraph, **scales: float) -> QuantizedGraph:
+    """The network with other scales of some tensors."""
+    return replace(q, formats={name: replace(fmt, scale=scales.get(name, fmt.scale)) for name, fmt in q.formats.items()})
+
+
+@pytest.mark.parametrize(("op", "step"), [(Sigmoid(), 2.0**-12), (Sigmoid(), 2.0**-12 * 1.0006), (Tanh(), 2.0**-11 * 0.9995)])
+def test_sixteen_bit_curves_of_steps_near_a_power_of_two_are_refused_for_fast_kernels(op: Op, step: float) -> None:
     """LiteRT has a kernel of its own for them. Others are one for all."""
-    q = quantize(chain(SIGNED, op), 8, 16)
-    formats = {name: replace(fmt, scale=2.0**-12) if name == "y0" else fmt for name, fmt in q.formats.items()}
-    q = replace(q, formats=formats)
-    with pytest.raises(FileError, match="where steps are a power of two"):
+    q = stepping(quantize(chain(SIGNED, op), 8, 16), y0=step)
+    with pytest.raises(FileError, match="where steps are nearly 2"):
         to_bytes(q, flavour="litert", size=SIZE)
     assert differing(q, litert.open_plan(q, reference=True)) == differing(q, tflm.open_plan(q)) == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "step"),
+    [(Sigmoid(), 2.0**-11), (Sigmoid(), 2.0**-13), (Tanh(), 2.0**-10), (Tanh(), 2.0**-13), (Sigmoid(), 2.0**-12 * 1.0008)],
+)
+def test_sixteen_bit_curves_of_other_steps_are_the_same_in_all_kernels(op: Op, step: float) -> None:
+    q = stepping(quantize(chain(SIGNED, op), 8, 16), y0=step)
+    for plan in (litert.open_plan(q), litert.open_plan(q, reference=True), tflm.open_plan(q)):
+        assert differing(q, plan) == 0
+
+
+@pytest.mark.parametrize(("op", "step"), [(Sigmoid(), 2.0**-5 * 1.0005), (Tanh(), 2.0**-5), (Tanh(), 2.0**-4 * 1.0005)])
+def test_small_gates_whose_finer_steps_would_be_near_a_power_of_two(op: Op, step: float) -> None:
+    """They are brought to other finer steps, and stay in 16 bits."""
+    q = stepping(quantize(chain(SIGNED, op), 8, 8), y0=step, y1=2.0**-10)
+    for plan in (litert.open_plan(q), litert.open_plan(q, reference=True), tflm.open_plan(q)):
+        assert differing(q, plan) == 0
+        assert (plan.executed.formats["y1"].scale) == 2.0**-10
 
 
 @pytest.mark.parametrize("name", REFUSED)
