@@ -54,8 +54,8 @@ class Together(OutputNoise):
         """Layers fitted to what they read, then polished, then all numbers trained together. Pictures that decide whether one of
         them helped are seen by none, unless there is only one."""
         report = progress or (lambda what, share: None)
-        polished = polish(
-            with_reconstructed_layers(draft, seed), seed=seed, progress=lambda what, share: report(what, POLISHING * share)
-        )
-        trained = replace(draft, quantized=polished)
+        begun = with_reconstructed_layers(draft, seed)
+        polished = polish(begun, seed=seed, progress=lambda what, share: report(what, POLISHING * share))
+        # The network that the layers were fitted to, in which idle channels are at work, and still all pictures.
+        trained = replace(begun, quantized=polished, pictures=draft.pictures, teacher=draft.target)
         return train(trained, COURSE, seed, lambda what, share: report(what, POLISHING + (1 - POLISHING) * share))

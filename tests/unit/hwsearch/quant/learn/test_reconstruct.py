@@ -47,6 +47,25 @@ def test_idle_channels_of_the_shipped_network_take_noise_away(monkeypatch: pytes
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-3)
 
 
+def test_what_is_trained_is_the_network_with_idle_channels_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights lean towards its weights, and biases follow the means of what its layers read; the target stays."""
+    draft, _ = shipped_plan(4, "together")
+    filled = module.with_reconstructed_layers(draft, 0)
+    begun: list[Draft] = []
+    monkeypatch.setattr(together, "polish", lambda draft, **options: draft.quantized)
+    monkeypatch.setattr(together, "train", lambda draft, *args: begun.append(draft) or draft.quantized)
+    finish(draft, seed=0)
+    (own,) = begun
+    moved = set()
+    for node in draft.network.convs:
+        weight = own.network[node.name].weights["weight"]
+        assert torch.equal(weight, filled.network[node.name].weights["weight"])
+        moved |= set() if torch.equal(weight, node.weights["weight"]) else {node.name}
+    assert moved
+    assert own.target is draft.network
+    assert own.pictures == draft.pictures
+
+
 def test_what_a_layer_writes_keeps_its_mean_and_loses_noise(calibration) -> None:
     """One layer that reads noise: the means agree, and what is written errs less than with the weights as they were."""
     draft = draft_of(calibration, 8, 8)
