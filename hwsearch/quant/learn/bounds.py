@@ -188,8 +188,11 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
 
 
 def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:
-    """What the floating-point network gives: output and features, by name."""
+    """What the floating-point network gives: output and features, by name. Where a layer of the student's has a branch and the
+    teacher's has none, that layer writes what the branch's sum does."""
     names = dict.fromkeys([*student.kept, student.graph.output.name])  # the output is a feature, too, where it is a sum
+    known, sums = {node.name for node in teacher.nodes}, f".{branches.SUM}"
+    written_as = {name: name if name in known else name.removesuffix(sums) for name in names}
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.no_grad():
         for window in windows:
@@ -200,7 +203,7 @@ def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, T
 
             execute(teacher, window[None], keep)
             for name in names:
-                found[name].append(seen[name])
+                found[name].append(seen[written_as[name]])
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 

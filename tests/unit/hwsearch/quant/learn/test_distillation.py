@@ -24,6 +24,7 @@ from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, qartsr, quantvsr, spr2q, twodquant
 from hwsearch.quant.methods.learned import together as learned_together
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir import branches
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
@@ -112,6 +113,18 @@ def test_every_window_is_compared_with_its_own_target(residual: Graph, pictures:
     assert all(len(target) == len(windows) > 2 for target in targets.values())
     for window, target in zip(windows.split(1), targets[residual.output.name].split(1), strict=True):
         torch.testing.assert_close(execute(residual, window), target)
+
+
+def test_a_teacher_without_branches_is_asked_for_the_layer(residual: Graph, pictures: list[Tensor]) -> None:
+    """As where a network without some blocks has branches: the network with all blocks has none."""
+    (layer, rank), *_ = [one for one in branches.candidates(residual).items() if residual.readers(one[0])]
+    student = Student(draft_of(branches.branched(residual, {layer: rank}), pictures, "mse"))
+    window = pictures[0][:, :, :16, :16]
+    seen: dict[str, Tensor] = {}
+    execute(residual, window, lambda node, value: seen.update({node.name: value}))
+    targets = targets_of(student, residual, window)
+    assert f"{layer}.sum" in student.kept
+    torch.testing.assert_close(targets[f"{layer}.sum"], seen[layer])
 
 
 @pytest.mark.parametrize("name", ["ptq4sr", "harmoq", "condiquant", "output_noise", "together"])
