@@ -216,7 +216,11 @@ OwnModel = Annotated[
     ),
 ]
 AllowEdited = Annotated[
-    bool, typer.Option("--allow-edited", help="Accept a plan that was edited: quantize it again, and say so. Default: refuse it.")
+    bool,
+    typer.Option(
+        "--allow-edited",
+        help="Accept a plan that was edited, or is of an earlier version: quantize it again, and say so. Default: refuse it.",
+    ),
 ]
 PLAN_HELP = "A plan: plans/NAME.json of a run, or the name of a ready one (see `hwsearch networks`)."
 PlanFile = Annotated[Path, typer.Argument(help=PLAN_HELP, metavar="PLAN", resolve_path=True)]

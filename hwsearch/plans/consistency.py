@@ -33,6 +33,13 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
     return found + _widths("tensor", plan.activation_bits, groups)
 
 
+def joined(plan: Plan, integers: QuantizedGraph) -> list[str]:
+    """Tensors that have a width of their own in the plan, and share another's in networks as this version reads them: the plan
+    is of an earlier version, and so are the numbers of such a tensor in its integers."""
+    leaders = integers.graph.width_groups()
+    return [name for name in plan.activation_bits if leaders.get(name, name) != name]
+
+
 def _widths(kind: str, planned: Mapping[str, Width], stored: dict[str, int]) -> list[str]:
     said = []
     for name in dict.fromkeys([*planned, *stored]):

@@ -1,8 +1,9 @@
 """Reading plans back: the document, the integers beside it, and the run around it, checked as one.
 
 A plan is one thing in two files: network, widths and integers. It is refused, with what differs, where the document was edited
-(its seal tells), where the integers are of another plan (their hash, or their own widths tell), and later where the network's
-weights are not those that it was made with. An edited plan can be quantized anew, if that is asked for.
+(its seal tells), where the integers are of another plan (their hash, or their own widths tell), where an earlier version gave
+formats to tensors that have none of their own any more, and later where the network's weights are not those that it was made
+with. An edited or earlier plan can be quantized anew, if that is asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import FileError, UsageError
-from hwmodels.numbers import BF16, FP16, INT16
+from hwmodels.numbers import BF16, FP16, INT16, Width
 from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from hwsearch.problem.request import Request
     from hwsearch.quant.calibrate import Calibration
     from hwsearch.quant.network.graph import QuantizedGraph
+    from searchspaces.ir.graph import Graph
     from searchspaces.space import PlanRow
 
+EARLIER = "of an earlier version"
 EDITED = "Use the plan as its run wrote it; or quantize it as it is now: --allow-edited."
 
 
@@ -52,7 +55,7 @@ class PlanFile:
     Attributes:
         plan: the document; without integers and measurements where it was edited.
         model: the file of code that is the plan's network, named by the person who asks; it is executed.
-        edited: what was changed since the plan was written, where that was allowed.
+        edited: what was changed since the plan was written, or that it is of an earlier version, where that was allowed.
     """
 
     path: Path
@@ -67,7 +70,9 @@ class PlanFile:
             return (self.plan.not_proven,)
         if not self.edited:
             return ()
-        return (f"{self.plan.name} was edited ({'; '.join(self.edited)}): it is quantized again, and nothing of it was measured",)
+        said = "; ".join(self.edited)
+        what = f"is {said}" if said.startswith(EARLIER) else f"was edited ({said})"
+        return (f"{self.plan.name} {what}: it is quantized again, and nothing of it was measured",)
 
     @cached_property
     def run(self) -> Run | None:
@@ -128,7 +133,25 @@ class PlanFile:
         self.check_weights(problem.network.weights_sha256)
         if made_with.device_sha256 != problem.device.device_sha256:
             raise self._changed("device file")
-        return problem, problem.space.plan(self.plan.weight_bits, self.plan.activation_bits)
+        return problem, problem.space.plan(self.plan.weight_bits, self._tensor_bits(problem.graph))
+
+    def _tensor_bits(self, graph: Graph) -> dict[str, Width]:
+        """The widths of the tensors that have one of their own; plans of earlier versions name more.
+
+        Raises:
+            FileError: two tensors that share a width have two.
+        """
+        leaders, widths, found = graph.width_groups(), self.plan.activation_bits, dict[str, Width]()
+        for name, width in widths.items():
+            leader = leaders.get(name, name)
+            if leader == name or leader not in widths:
+                found[name] = width
+            elif width != widths[leader]:
+                raise FileError(
+                    f"{self.path}: {name} and {leader} share one width, and the plan gives them {width} and {widths[leader]}",
+                    "Give both the same width in the plan, and quantize it as it is then: --allow-edited.",
+                )
+        return found
 
     def check_weights(self, sha256: str) -> None:
         """Raise FileError where a network's weights, by their digest, are not those that the plan was made with; plans of code by
@@ -195,6 +218,11 @@ class PlanFile:
         if plan.integers_sha256 is None:
             raise FileError(f"{self.path}: the plan has integers and no digest of them", reading.CHANGED)
         found = storage.load(reading.inside(self.path.parent, plan.integers, "the file of integers"), plan.integers_sha256)
+        if joined := consistency.joined(plan, found):
+            raise FileError(
+                f"{self.path}: {EARLIER}, in which {', '.join(joined)} had a format apart from what is read there",
+                "Quantize it as this version does: --allow-edited; or run optimize again.",
+            )
         if differences := consistency.differences(plan, found):
             lines = "\n".join(f"  - {line}" for line in differences[: reading.MOST_PROBLEMS])
             raise FileError(f"{self.path}: the integers in {plan.integers} are of another plan:\n{lines}", EDITED)
