@@ -11,6 +11,7 @@ Executing waits until a registry looks for its parts, so that commands that need
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,10 +124,16 @@ def execute(path: Path, source: bytes, name: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except Exception as error:
         del sys.modules[name]
-        raise FileError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
+        raise FileError(f"{path}: cannot be imported ({type(error).__name__}: {error})", _advice(error)) from error
     finally:
         sys.path.pop(0)
     return module
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a field that another version of a class had."""
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    return f"If {found[1]} is hwsearch's: this version of it has no {found[2]}; leave that out." if found else ""
 
 
 def _inside(folder: Path) -> list[Path]:

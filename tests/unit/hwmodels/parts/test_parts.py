@@ -110,6 +110,10 @@ def test_a_plugin_that_fails_is_named(tmp_path: Path):
     plugins.use([tmp_path / "bad.py"])
     with pytest.raises(FileError, match=r"bad\.py: cannot be imported \(ZeroDivisionError"):
         list(colours())
+    (tmp_path / "old.py").write_text('from test_parts import Colour\nMINE = Colour("mine", 5e-7, shade=1)')
+    plugins.use([tmp_path / "old.py"])
+    with pytest.raises(FileError, match="this version of it has no shade; leave that out"):
+        list(colours())
     with pytest.raises(FileError, match="absent"):
         plugins.use([tmp_path / "absent.py"])
     with pytest.raises(UsageError, match="no plug-in"):
