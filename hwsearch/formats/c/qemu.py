@@ -50,7 +50,7 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
 
 def _interpolates_reals(node: Node, qgraph: QuantizedGraph) -> bool:
     """Whether a node interpolates in single precision, as it does where the engine does (see ``steps.resizing``)."""
-    if not isinstance(node.op, Resize) or node.op.moves or node.op.mode == "nearest":
+    if not isinstance(node.op, Resize) or node.op.moves:
         return False
     source, target = (qgraph.formats[name] for name in (node.inputs[0], node.name))
     return node.op.mode != "bilinear" or node.op.whole_factor is None or not codes.narrow(source, target)
