@@ -131,7 +131,7 @@ def chain_of(
     height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
     # What a pixel shuffle needs beyond its bricks is not known to the compiler yet.
     channels = [up(t.channels, BRICK) if whole else t.channels for t, whole in zip(workload.tensors, brick, strict=True)]
-    stored = [t.height * t.width * count * float(element_bytes) for t, count in zip(workload.tensors, channels, strict=True)]
+    stored = [t.height * t.width * deep * float(element_bytes) for t, deep in zip(workload.tensors, channels, strict=True)]
     overwrites = [layer.maps() for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
     least = np.array(
