@@ -133,9 +133,9 @@ class PlanFile:
         self.check_weights(problem.network.weights_sha256)
         if made_with.device_sha256 != problem.device.device_sha256:
             raise self._changed("device file")
-        return problem, problem.space.plan(self.plan.weight_bits, self._tensor_bits(problem.graph))
+        return problem, problem.space.plan(self.plan.weight_bits, self.tensor_bits(problem.graph))
 
-    def _tensor_bits(self, graph: Graph) -> dict[str, Width]:
+    def tensor_bits(self, graph: Graph) -> dict[str, Width]:
         """The widths of the tensors that have one of their own; plans of earlier versions name more.
 
         Raises:

@@ -167,7 +167,7 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> PricedPlan
         problem = pose(request)
         if not changes.keys() & {"network", "weights", "scale", "arguments", "dropped", "branches"}:
             opened.check_weights(problem.network.weights_sha256)
-        row = problem.space.plan(plan.weight_bits, plan.activation_bits)
+        row = problem.space.plan(plan.weight_bits, opened.tensor_bits(problem.graph))
         return price(problem, row, plan.name, opened.remarks, request)
     problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
     space = problem.space
