@@ -4,8 +4,8 @@ arXiv 2503.05584; known from its figures, no code. A layer is ``L1 L2 x + Q(phi 
 branch, a learned scale of each channel of its input, and an increment that is merged before rounding (as in ``spr2q``); W itself
 stays.
 
-* Reversed per-module quantization: modules, from one residual sum to the next (single layers where there are none), from the last
-  to the first. Each reads what the floating-point network writes and is followed by the quantized ones; lowered are the error of
+* Reversed per-module quantization: modules, from one sum to the next (of a residual, or of a layer and its branch; single layers
+  where there are none), from the last to the first. Each reads what the floating-point network writes and is followed by the quantized ones; lowered are the error of
   what it writes and that of the picture.
 * Extended training: then all that was added, ends of tensors and of weights among it, for the error of the picture.
 
