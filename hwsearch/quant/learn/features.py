@@ -16,8 +16,8 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def feature_names(graph: Graph) -> list[str]:
-    """Tensors whose distance is part of the loss: sums, which are the ends of residual blocks and of layers with branches, or every
-    layer's result where there are none. Only those of pictures ``[N, C, H, W]``: tokens have no place of their own for each
+    """Tensors whose distance is part of the loss: sums, which are the ends of residual blocks and of layers with branches, or
+    every layer's result where there are none. Only those of pictures ``[N, C, H, W]``: tokens have no place of their own for each
     picture."""
     axes = known_channel_axes(graph)
     sums = [node.name for node in graph.nodes if isinstance(node.op, Add) and axes[node.name] == 1]

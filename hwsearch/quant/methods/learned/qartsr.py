@@ -5,8 +5,8 @@ branch, a learned scale of each channel of its input, and an increment that is m
 stays.
 
 * Reversed per-module quantization: modules, from one sum to the next (of a residual, or of a layer and its branch; single layers
-  where there are none), from the last to the first. Each reads what the floating-point network writes and is followed by the quantized ones; lowered are the error of
-  what it writes and that of the picture.
+  where there are none), from the last to the first. Each reads what the floating-point network writes and is followed by the
+  quantized ones; lowered are the error of what it writes and that of the picture.
 * Extended training: then all that was added, ends of tensors and of weights among it, for the error of the picture.
 
 Reconstructed: steps and rates, as many as ``spr2q`` has; rank 8 of increments; all begin as nothing, ranges as 2DQuant's; both
