@@ -77,6 +77,8 @@ def render_front(results: Results, screen: Console) -> None:
         screen.print(counts)
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
+    if results.rewritten_alike:
+        screen.print(f"All plans are {results.rewritten_alike}.")
     measured = "measured in integers on the evaluation pictures; ~ simulated on the search pictures"
     screen.print(f"{results.quality.name} and loss: {measured}.")
     if results.device.compared is False:
@@ -224,12 +226,14 @@ def as_papers_count(plan: Plan) -> str:
 
 
 def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns that only some runs have: tiles, and the headroom of a rate; their headings, and a row for each plan."""
+    """Columns that only some runs have: what plans differ in beside widths, and the headroom of a rate; their headings, and a row
+    for each plan."""
     columns: dict[str, list[str]] = {}
-    if any(plan.dropped for plan in results.front):
-        columns["without"] = [units.blocks(plan.dropped) for plan in plans]
-    if any(plan.branches for plan in results.front):
-        columns["branches"] = [units.branches(plan.branches) for plan in plans]
+    if results.rewritten_alike is None:
+        if any(plan.dropped for plan in results.front):
+            columns["without"] = [units.blocks(plan.dropped) for plan in plans]
+        if any(plan.branches for plan in results.front):
+            columns["branches"] = [units.branches(plan.branches) for plan in plans]
     if any(plan.tiling for plan in results.front):
         columns["tile"] = [units.tile(plan.tiling) for plan in plans]
     if results.fps is not None:

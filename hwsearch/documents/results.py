@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_vali
 
 from hwmodels.fitting.agreement import Doubt
 from hwmodels.tiling.tiling import Tiling
-from hwsearch.documents import earlier
+from hwsearch.documents import earlier, units
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.configuration import Leg
 from hwsearch.documents.document import Document
@@ -289,6 +289,12 @@ class Results(_Finite):
         """The chosen plans that are not proven."""
         chosen = {*self.chosen.values()}
         return [plan for plan in self.front if plan.unproven is not None and plan.name in chosen]
+
+    @property
+    def rewritten_alike(self) -> str | None:
+        """What was done to the network of every plan of the front, in words, empty for nothing; None where plans differ in it."""
+        said = {units.rewritten(plan.dropped, plan.branches) for plan in self.front}
+        return said.pop() if len(said) == 1 else None
 
     @property
     def int8_weight_bytes(self) -> int | None:

@@ -77,8 +77,8 @@ def curve(writer: Writer, node: Node, op: Curve, name: str, given: int, shape: S
         raise FileError(f"{node.name!r}: TFLite's RSQRT stops at codes below zero, which its input has", "Export it as ONNX.")
     if functions.otherwise(op, source, writer.qgraph.rule, wide=wide):
         raise FileError(
-            f"{node.name!r}: LiteRT's fast {op.kind} of 16 bits rounds otherwise than the engine where steps are nearly 2^-12 "
-            f"(here {source.scale:g})",
+            f"{node.name!r}: LiteRT's fast {op.kind} of 16 bits rounds otherwise than the engine where it reads steps of "
+            f"{source.scale:g}, nearly a power of two",
             "Export it for the reference kernels or for microcontrollers (--to tflite-micro), or as ONNX.",
         )
     if isinstance(op, LeakyRelu | Silu) and functions.table(op, source, target, writer.qgraph.rule) is None:

@@ -69,6 +69,17 @@ def test_widths_of_hundreds_of_layers_are_counted(results: Results) -> None:
     assert "so many bits in so many layers" not in screen(results, 160)
 
 
+def test_what_was_done_to_the_network_is_said_once_where_it_is_the_same_for_all(results: Results) -> None:
+    branched = [plan.model_copy(update={"branches": {"conv": 4}, "dropped": ["block2"]}) for plan in results.front]
+    same = " ".join(screen(results.model_copy(update={"front": branched}), 200).split())
+    assert same.count("conv=4") == 1
+    assert "All plans are without block2 and with low-rank branches (conv=4)." in same
+    mixed = screen(results.model_copy(update={"front": [results.front[0], *branched[1:]]}), 200)
+    assert mixed.count("conv=4") == len(branched) - 1
+    assert "All plans are" not in mixed
+    assert "All plans are" not in screen(results, 200)
+
+
 def test_a_plan_stands_beside_a_row_of_a_paper(results: Results) -> None:
     counted = Counted(mean_weight_bits=4.21, scope_weight_bits=4.0, compression=32 / 4.21, bitops=33.14e9)
     front = [plan.model_copy(update={"counted": counted, "scope": "not-first-last"}) for plan in results.front]
