@@ -39,6 +39,17 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (mantissa, shift)
 
 
+def scales_once(ratio: np.float32) -> bool:
+    """Whether XNNPACK's kernels between two grids of 8 bits take a ratio of scales (``scaled_once``)."""
+    return bool(2.0**-8 <= ratio <= 2.0**7)
+
+
+def scaled_once(value: np.ndarray, ratio: np.float32) -> np.ndarray:
+    """Shifted codes times a ratio of scales, as XNNPACK converts and applies slopes at 8 bits: a multiplier of 8 fractional bits,
+    one rounding, halves up."""
+    return value * int(np.rint(np.float32(256) * ratio)) + 128 >> 8
+
+
 def layer_multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> tuple[np.ndarray, np.ndarray]:
     """Mantissas and shifts, ``int64[O]`` each, of ``s_x * s_w[c] / s_y`` evaluated in double precision."""
     real = float(np.float32(source.scale)) * layer.scale.astype(np.float64) / float(np.float32(target.scale))

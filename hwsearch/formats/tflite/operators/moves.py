@@ -16,7 +16,6 @@ from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer
-from hwsearch.quant.engine.steps import same_grid
 from searchspaces.ir.graph import Node
 from searchspaces.ops.moves.move import Flip, Gather, Roll
 from searchspaces.ops.moves.pad import Pad
@@ -59,8 +58,7 @@ def laid(writer: Writer, node: Node) -> Laid:
     Raises:
         FileError: the node's tensor has another grid.
     """
-    if not same_grid(writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name]):
-        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    writer.check_moved(node)
     return standing(writer, node)
 
 

@@ -19,7 +19,6 @@ from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, VALID, fused
 from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer, widened
 from hwsearch.formats.tflite.written import turned
 from hwsearch.quant.engine import requant
-from hwsearch.quant.engine.steps import same_grid
 from hwsearch.quant.engine.steps.layers import before_slope
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
@@ -92,21 +91,13 @@ def _concat(writer: Writer, node: Node) -> int:
     """Along any axis: pictures as they stand in the file, others with the axes of the network."""
     op, target = node.op, writer.qgraph.formats[node.name]
     assert isinstance(op, Concat)
-    sources = [writer.qgraph.formats[name] for name in node.inputs]
-    if not all(same_grid(source, target) for source in sources):
-        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    writer.check_moved(node)
     picture, rank = all(name in writer.pictures for name in node.inputs), len(writer.full[node.name])
     axis = PICTURE.index(op.axis % rank) if picture else op.axis % rank
     x = [writer.read(name, node) if picture else writer.plain(name) for name in node.inputs]
     shape: Shape = writer.shapes[node.name] if picture else Plain(writer.full[node.name])
     options, version = Options("ConcatenationOptions", {"Axis": axis}), 3 if target.is_wide else 2
-
-    def write(y: int, _: int) -> int:
-        return writer.file.op("CONCATENATION", x, y, options, version)
-
-    if any(source.qmin < target.qmin or source.qmax > target.qmax for source in sources):
-        return writer.bounded(node.name, target, shape, write, fusible=False)
-    return write(writer.tensor(node.name, target, shape), 0)
+    return writer.moved(node, shape, lambda y: writer.file.op("CONCATENATION", x, y, options, version))
 
 
 @WRITES.register(MaxPool)
@@ -115,8 +106,7 @@ def _max_pool(writer: Writer, node: Node) -> int:
     op, name = node.op, node.inputs[0]
     assert isinstance(op, MaxPool)
     source, target = writer.qgraph.formats[name], writer.qgraph.formats[node.name]
-    if not same_grid(source, target):
-        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    writer.check_moved(node)
     x, (channels, height, width), (rows, columns) = writer.read(name, node), writer.shapes[name], op.padding
     if rows or columns:
         amounts = writer.constant(f"{node.name}/padding", np.array([[0, 0], [rows, rows], [columns, columns], [0, 0]], np.int32))
@@ -138,14 +128,9 @@ def _max_pool(writer: Writer, node: Node) -> int:
 @WRITES.register(Repeat, PixelShuffle, PixelUnshuffle)
 def move(writer: Writer, node: Node) -> int:
     """Slices, repeats, concatenations and pixel shuffles of codes."""
-    target, shape = writer.qgraph.formats[node.name], writer.shapes[node.name]
-    sources = [writer.qgraph.formats[name] for name in node.inputs]
-    if not all(same_grid(source, target) for source in sources):
-        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    writer.check_moved(node)
     x = [writer.read(name, node) for name in node.inputs]
-    if any(source.qmin < target.qmin or source.qmax > target.qmax for source in sources):
-        return writer.bounded(node.name, target, shape, lambda y, _: _moved(writer, node, x, y), fusible=False)
-    return _moved(writer, node, x, writer.tensor(node.name, target, shape))
+    return writer.moved(node, writer.shapes[node.name], lambda y: _moved(writer, node, x, y))
 
 
 def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:

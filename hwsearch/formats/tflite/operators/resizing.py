@@ -12,7 +12,7 @@ from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.writer import Writer
-from hwsearch.quant.engine.steps import resizing, same_grid
+from hwsearch.quant.engine.steps import resizing
 from searchspaces.ir.graph import Node
 from searchspaces.ops.moves.resize import Resize
 
@@ -30,17 +30,11 @@ def _resize(writer: Writer, node: Node) -> int:
 
 
 def _nearest(writer: Writer, node: Node, size: int) -> int:
-    source, target = writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name]
-    if not same_grid(source, target):
-        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    writer.check_moved(node)
     x, options = writer.read(node.inputs[0], node), Options("ResizeNearestNeighborOptions")
-
-    def write(y: int, _: int) -> int:
-        return writer.file.op("RESIZE_NEAREST_NEIGHBOR", [x, size], y, options, 2)
-
-    if source.qmin < target.qmin or source.qmax > target.qmax:
-        return writer.bounded(node.name, target, writer.shapes[node.name], write, fusible=False)
-    return write(writer.tensor(node.name, target, writer.shapes[node.name]), 0)
+    return writer.moved(
+        node, writer.shapes[node.name], lambda y: writer.file.op("RESIZE_NEAREST_NEIGHBOR", [x, size], y, options, 2)
+    )
 
 
 def _bilinear(writer: Writer, node: Node, op: Resize, size: int) -> int:

@@ -49,9 +49,8 @@ def _written(writer: Writer, node: Node, wide: bool, write: Write) -> int:
 
 
 def _moved(writer: Writer, node: Node, operator: str, arguments: list[np.ndarray], options: str, version: int = 1) -> int:
-    source, (target, shape) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
-    if (source.scale, source.zero_point, source.is_wide) != (target.scale, target.zero_point, target.is_wide):
-        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    writer.check_moved(node)
+    target, shape = _target(writer, node)
     fixed = [writer.constant(f"{node.name}/{i}", values.astype(np.int32)) for i, values in enumerate(arguments)]
     inputs = [writer.plain(node.inputs[0]), *fixed]
     return writer.bounded(

@@ -16,6 +16,7 @@ from hwsearch.formats.carried import Place
 from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from hwsearch.formats.tflite.writing.form import NONE, RELU, container, fused_activation
 from hwsearch.formats.tflite.writing.order import block_orders, channel_orders, demanded
+from hwsearch.quant.engine.steps import cut, same_grid
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Node
@@ -194,6 +195,19 @@ class Writer:
             y = self.tensor(name if last else f"{name}/{operator.lower()}", fmt, shape)
             x = self.file.op(operator, [x, self.code(f"{name}/{operator.lower()}_code", fmt, code)], y, *extreme(fmt))
         return x
+
+    def check_moved(self, node: Node) -> None:
+        """Raise FileError where a node that moves codes reads them on another grid than it writes."""
+        formats = self.qgraph.formats
+        if not all(same_grid(formats[name], formats[node.name]) for name in node.inputs):
+            raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+
+    def moved(self, node: Node, shape: Shape, write: Callable[[int], int]) -> int:
+        """The tensor of a node that moves codes, by the operator that ``write(tensor)`` appends; cut where bounds are tighter."""
+        formats, target = self.qgraph.formats, self.qgraph.formats[node.name]
+        if any(cut(formats[name], target) for name in node.inputs):
+            return self.bounded(node.name, target, shape, lambda y, _: write(y), fusible=False)
+        return write(self.tensor(node.name, target, shape))
 
     def narrowed(self, name: str, fmt: TensorFormat, shape: Shape, write: Write) -> int:
         """An int8 tensor from an operator that writes int16: the step to int8 cuts at its ends, the rest is cut behind it."""

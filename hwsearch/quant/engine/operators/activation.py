@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced
+from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced, scaled_once, scales_once
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.operators.lookup import codes
 from hwsearch.quant.engine.operators.q31 import divide, logistic_31, multiply, multiply_quantized, tanh_31
@@ -192,18 +192,17 @@ def leaky(x: Grid, y: Grid, slope: float, library: Library) -> np.ndarray:
 
 
 def leaky_once(x: Grid, y: Grid, slope: float) -> np.ndarray:
-    """LEAKY_RELU of XNNPACK, 8 bits: multipliers of 8 fractional bits, one rounding, halves up.
+    """LEAKY_RELU of XNNPACK, 8 bits: see ``fixed_point.scaled_once``.
 
     Raises:
         ValueError: multipliers that XNNPACK does not take.
     """
     above = x.step / y.step
     below = above * np.float32(slope)
-    if not all(2.0**-8 <= real <= 2.0**7 for real in (above, below)):
+    if not (scales_once(above) and scales_once(below)):
         raise ValueError(f"a slope of {slope:g} from steps of {x.scale:g} to steps of {y.scale:g}")
     value = codes(x) - x.zero_point
-    scaled = np.where(value >= 0, *(value * int(np.rint(np.float32(256) * real)) for real in (above, below)))
-    return y.clamp((scaled + 128 >> 8) + y.zero_point)
+    return y.clamp(np.where(value >= 0, scaled_once(value, above), scaled_once(value, below)) + y.zero_point)
 
 
 def absolute(x: Grid, y: Grid, library: Library) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hwsearch.quant.engine.steps import layers, moves, norms, pointwise, products, reductions, resizing  # they fill the table
 from hwsearch.quant.engine.steps.layers import adds_in_integers, as_conv
 from hwsearch.quant.engine.steps.pointwise import looked_up, unary_table
-from hwsearch.quant.engine.steps.table import STEPS, Run, Site, exact, island, prepared, same_grid
+from hwsearch.quant.engine.steps.table import STEPS, Run, Site, cut, exact, island, prepared, same_grid
 
 __all__ = [
     "STEPS",
@@ -16,6 +16,7 @@ __all__ = [
     "Site",
     "adds_in_integers",
     "as_conv",
+    "cut",
     "exact",
     "island",
     "layers",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8, INT16
-from hwsearch.quant.engine.fixed_point import quantize_multiplier
+from hwsearch.quant.engine.fixed_point import quantize_multiplier, scaled_once, scales_once
 from hwsearch.quant.engine.kernels.loops.integer_loops import rescale
 from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.operators.activation import Library
@@ -28,8 +28,6 @@ from hwsearch.quant.network.formats import TensorFormat
 LIBRARIES: dict[str, Library] = {"xnnpack": "litert", "gemmlowp": "tflm", "reference": "litert"}
 """Rule -> whose operators it has beside layers; "f32" is ONNX Runtime's and has operators of its own (``operators.qlinear``)."""
 FINER = 128
-XNNPACK_RATIOS = 2.0**-8, 2.0**7
-"""Least and largest ratio of two scales between which XNNPACK converts; other conversions are left to TFLite's kernel."""
 
 
 def stored(fmt: TensorFormat) -> Grid:
@@ -80,9 +78,8 @@ def requantized(found: np.ndarray, grid: Grid, target: Grid, rule: str = "refere
     if (grid.step, grid.zero_point, grid.kind) == (target.step, target.zero_point, target.kind):
         return target.clamp(found)
     ratio = np.float32(grid.step / target.step)
-    if rule == "xnnpack" and not (grid.wide or target.wide) and XNNPACK_RATIOS[0] <= ratio <= XNNPACK_RATIOS[1]:
-        shifted = (found.astype(np.int64) - grid.zero_point) * int(np.rint(np.float32(256) * ratio))
-        return target.clamp((shifted + 128 >> 8) + target.zero_point)
+    if rule == "xnnpack" and not (grid.wide or target.wide) and scales_once(ratio):
+        return target.clamp(scaled_once(found.astype(np.int64) - grid.zero_point, ratio) + target.zero_point)
     out = np.empty(found.size, np.int64)
     shifted = found.astype(np.int64).reshape(-1) - grid.zero_point
     rescale(shifted, *quantize_multiplier(float(grid.step) / float(target.step)), out)

@@ -14,7 +14,7 @@ from hwsearch.quant.engine.operators import bilinear
 from hwsearch.quant.engine.operators.bilinear import Places
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.moves import in_floats
-from hwsearch.quant.engine.steps.table import STEPS, Run, Site, convert, in_floating_point, same_grid
+from hwsearch.quant.engine.steps.table import STEPS, Run, Site, convert, cut, in_floating_point, same_grid
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ops.moves.resize import Resize
 
@@ -38,7 +38,7 @@ def by_kernel(op: Resize, before: Sequence[int], after: Sequence[int], how: Plac
 
 def converted(source: TensorFormat, target: TensorFormat) -> bool:
     """Whether the codes of an interpolation are brought to another grid, or within other bounds, before it."""
-    return not same_grid(source, target) or source.qmin < target.qmin or source.qmax > target.qmax
+    return not same_grid(source, target) or cut(source, target)
 
 
 def _bilinear(site: Site, op: Resize, how: Places) -> Run:

@@ -79,12 +79,17 @@ def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
     return a.scale == b.scale and a.zero_point == b.zero_point and a.is_wide == b.is_wide
 
 
+def cut(source: TensorFormat, target: TensorFormat) -> bool:
+    """Whether codes of one integer format may lie beyond the bounds of another, which has the same grid."""
+    return source.qmin < target.qmin or source.qmax > target.qmax
+
+
 def convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tensor:
     """A moved tensor in the format of its destination: by construction the same scale and zero point, perhaps tighter bounds."""
     if source.is_float == target.is_float and (source.is_float or same_grid(source, target)):
         if source.carrier != target.carrier:
             value = target.carried(source.shifted(value))
-        if not source.is_float and (target.qmin > source.qmin or target.qmax < source.qmax):
+        if not source.is_float and cut(source, target):
             low, high = (bound - target.zero_point + target.origin for bound in (target.qmin, target.qmax))
             value = value.clamp(low, high)
         return value
