@@ -29,7 +29,7 @@ from typer.main import get_command
 from hwmodels.errors import FileError, HwsearchError
 from hwmodels.parts import plugins, settings
 from hwsearch.cli import terminal
-from hwsearch.cli.commands import catalogue, estimate, front, inspect, optimize, plans, questions, worker
+from hwsearch.cli.commands import catalogue, estimate, export, front, inspect, optimize, plans, questions, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
 from hwsearch.documents.versions import __version__
@@ -81,6 +81,7 @@ estimate.register(app)
 questions.register(app)
 front.register(app)
 worker.register(app)
+export.register(app)
 plans.register(app)
 inspect.register(app)
 catalogue.register(app)

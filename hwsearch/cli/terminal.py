@@ -51,6 +51,11 @@ class Terminal:
         if not self.quiet:
             aside(text)
 
+    def remarks(self, texts: Iterable[str]) -> None:
+        """Several of them."""
+        for text in texts:
+            self.remark(text)
+
     def progress(self) -> AbstractContextManager[progress.Progress]:
         """The display of long work."""
         return progress.shown(self.quiet)

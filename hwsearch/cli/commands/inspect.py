@@ -123,8 +123,7 @@ def show(
         price, comparison = vela.of_file(found, name, size)
     elif name is not None:
         price = pricing.price(found, name, size)
-    for remark in (*found.remarks, *(price.remarks if price else ())):
-        terminal.remark(remark)
+    terminal.remarks((*found.remarks, *(price.remarks if price else ())))
     scale = enlargement(found)
     document = _document(found, scale, price) | ({opinion: compared.document(comparison)} if opinion and comparison else {})
 

@@ -43,8 +43,7 @@ def explain(
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
         explanation = explaining.explain(plan, progress, notations.read_model(model), allow_edited=allow_edited)
-    for remark in explanation.price.remarks:
-        terminal.remark(remark)
+    terminal.remarks(explanation.price.remarks)
     terminal.show(explaining.document(explanation), lambda screen: _print_explanation(explanation, screen))
 
 
