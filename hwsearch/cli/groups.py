@@ -6,10 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import get_type_hints
+from typing import Annotated, get_type_hints
+
+import typer
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import notations, options
+from hwsearch.documents.url import StorageUrl
+
+QUICK = 12
+"""Probes and evaluations of a quick run."""
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -141,3 +147,107 @@ class SpaceOptions:
                 "pins": notations.read_pins(self.pins),
             }
         )
+
+
+@dataclass(frozen=True)
+class TilingOptions:
+    """How fast pictures come, and how each is cut."""
+
+    fps: options.Fps = None
+    tile: options.Tile = None
+    halo: options.Halo = None
+
+    def fields(self) -> dict[str, object]:
+        """The fields of a request, only those that were given.
+
+        Raises:
+            UsageError: one of them cannot be read, or a halo where nothing is cut.
+        """
+        return notations.given({"fps": notations.read_fps(self.fps), **notations.read_tile(self.tile, self.halo)})
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """What a plan may cost."""
+
+    budget: options.Budget = None
+    equal_bits: options.EqualBits = None
+    bitops: options.Bitops = None
+
+    def limits(self) -> dict[str, float]:
+        """The budgets in SI units, by name.
+
+        Raises:
+            UsageError: one of them cannot be read, or is given twice.
+        """
+        from hwsearch.problem import budgets
+
+        return budgets.read(self.budget, self.equal_bits, self.bitops)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search goes: what it simulates, by which methods, and what it takes from earlier runs."""
+
+    evaluations: Annotated[
+        int | None,
+        typer.Option(help="Number of plans to simulate while refining the front. Default: 120.", min=1, show_default=False),
+    ] = None
+    probes: Annotated[
+        int | None,
+        typer.Option(help="Number of random plans on which the proxies are checked. Default: 200.", min=3, show_default=False),
+    ] = None
+    sampler: options.Sampler = None
+    method: options.Methods = None
+    quantizers: options.Quantizers = None
+    batch: Annotated[
+        int | None, typer.Option(help="Number of plans proposed at a time. Default: 8.", min=1, show_default=False)
+    ] = None
+    force: options.Force = False
+    quick: options.Quick = False
+    no_cache: options.NoCache = False
+    seed: options.Seed = None
+
+    def fields(self) -> dict[str, object]:
+        """The fields of a request, only those that were given. ``force`` and ``no_cache`` are of one start, not of the job.
+
+        Raises:
+            UsageError: there is no such sampler or method.
+        """
+        return notations.given(
+            {
+                "evaluations": QUICK if self.quick and self.evaluations is None else self.evaluations,
+                "probes": QUICK if self.quick and self.probes is None else self.probes,
+                "quick": self.quick or None,
+                "sampler": notations.read_sampler(self.sampler),
+                "methods": notations.read_methods(self.method, self.quantizers),
+                "batch": self.batch,
+                "seed": self.seed,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class SharingOptions:
+    """The study that workers share."""
+
+    storage: options.Storage = None
+    study: Annotated[
+        str | None, typer.Option(help="The name under which workers find this run (see `hwsearch worker`).", show_default=False)
+    ] = None
+    grace: Annotated[
+        int | None, typer.Option(help="Seconds without a sign of life after which a worker counts as dead. Default: 60.", min=1)
+    ] = None
+
+    def fields(self) -> dict[str, object]:
+        """The fields of a request, only those that were given.
+
+        Raises:
+            UsageError: the database is no PostgreSQL URL.
+        """
+        storage = self.storage and StorageUrl.read(self.storage)
+        return notations.given({"storage": storage, "study": self.study, "grace_s": self.grace})
+
+    def without_password(self, word: str) -> str:
+        """A word of a command line as it may be written down."""
+        return word if self.storage is None else word.replace(self.storage, StorageUrl.read(self.storage))

@@ -225,6 +225,10 @@ AllowEdited = Annotated[
 PLAN_HELP = "A plan: plans/NAME.json of a run, or the name of a ready one (see `hwsearch networks`)."
 PlanFile = Annotated[Path, typer.Argument(help=PLAN_HELP, metavar="PLAN", resolve_path=True)]
 
+ComparisonFile = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write the comparison, with every plan and picture, as JSON.", metavar="FILE", resolve_path=True),
+]
 Sampler = Annotated[
     str | None,
     typer.Option(

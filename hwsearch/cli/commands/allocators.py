@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import groups, notations, options
+from hwsearch.cli import comparisons, groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,9 +73,7 @@ def compare(
     ] = None,
     method: options.Methods = None,
     seed: options.Seed = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the comparison with every plan as JSON.", metavar="FILE", resolve_path=True)
-    ] = None,
+    out: options.ComparisonFile = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -87,7 +83,6 @@ def compare(
       hwsearch allocators compare --network fsrcnn --target bitserial-npu
       hwsearch allocators compare --target stm32h743 --input 96x96 --budget weights=9KiB --allocator water_filling
     """
-    from hwsearch.documents import files
     from hwsearch.plans import compare_allocators
     from hwsearch.problem import budgets
     from hwsearch.problem.request import Request
@@ -107,9 +102,7 @@ def compare(
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
         found = compare_allocators.compare(Request(**fields), allocator or (), cost, progress, proxy or chosen_proxy.DEFAULT)
-    if out is not None:
-        files.write_json(out, found)
-    terminal.show(found, lambda screen: _render(found, screen))
+    comparisons.end(found, out, terminal, _render)
 
 
 def _render(found: AllocatorComparison, screen: Console) -> None:
@@ -117,7 +110,7 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            network_text(found.network, found.scale) + units.behind(units.rewritten(found.dropped, found.branches)),
+            comparisons.heading(found),
             f" on {found.target}"
             + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")
             + f", scope {found.scope}, floating point {found.float_db:.2f} dB on {len(found.pictures)} pictures that no rule "

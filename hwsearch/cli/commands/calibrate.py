@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwsearch.cli import groups
 from hwsearch.cli.notations import read_size
 from hwsearch.cli.options import Json, Quiet
 from hwsearch.cli.terminal import Terminal, bold, table
@@ -28,7 +30,36 @@ def register(devices: typer.Typer) -> None:
     devices.command()(calibrate)
 
 
+@dataclass(frozen=True)
+class ProfileOptions:
+    """What a profiler's file does not say of itself."""
+
+    network: Annotated[str | None, typer.Option(help="For a profile: its network, a built-in one or a NAME of --model.")] = None
+    scale: Annotated[
+        str | None, typer.Option(help="For a profile: the enlargement factor. Default: the network's first.", metavar="FACTOR")
+    ] = None
+    input_size: Annotated[
+        str | None, typer.Option("--input", help="For a profile: the size of the input picture.", metavar="HxW")
+    ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option(help="For a profile: the precision of the whole network, such as W8A8 or FP16.", metavar="PRECISION"),
+    ] = None
+
+    def said(self) -> dict[str, str]:
+        """Columns of a file of timings and what they hold, only those that were given.
+
+        Raises:
+            UsageError: ``--input`` is no size.
+        """
+        height, width = read_size(self.input_size) or (None, None)
+        columns = {"network": self.network, "scale": self.scale, "precision": self.precision, "height": height, "width": width}
+        return {name: str(value) for name, value in columns.items() if value is not None}
+
+
+@groups.grouped
 def calibrate(
+    *,
     device: Annotated[
         str, typer.Argument(help="The device or device file (.toml) to start from; `host` times this machine.", metavar="DEVICE")
     ],
@@ -57,17 +88,7 @@ def calibrate(
             metavar="NAME=FILE[:CALLABLE]",
         ),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="For a profile: its network, a built-in one or a NAME of --model.")] = None,
-    scale: Annotated[
-        str | None, typer.Option(help="For a profile: the enlargement factor. Default: the network's first.", metavar="FACTOR")
-    ] = None,
-    input_size: Annotated[
-        str | None, typer.Option("--input", help="For a profile: the size of the input picture.", metavar="HxW")
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="For a profile: the precision of the whole network, such as W8A8 or FP16.", metavar="PRECISION"),
-    ] = None,
+    profile: ProfileOptions,
     threads: Annotated[
         int | None,
         typer.Option(help="For `host`: the number of threads of ONNX Runtime. Default: 1.", min=1, show_default=False),
@@ -82,13 +103,9 @@ def calibrate(
     if measurements is not None:
         if threads is not None:
             raise UsageError("--threads is for `host`, which is timed here", "Leave it out: the file says what was timed.")
-        said: dict[str, object] = {"network": network, "scale": scale, "precision": precision}
-        if size := read_size(input_size):
-            said |= {"height": size[0], "width": size[1]}
-        of_profile = {name: str(value) for name, value in said.items() if value is not None}
-        _board(terminal, device, measurements, out, free, model or (), of_profile)
+        _board(terminal, device, measurements, out, free, model or (), profile.said())
     elif device in ("host", "cpu"):
-        if out is not None or free or model or network or scale or input_size or precision:
+        if out is not None or free or model or profile != ProfileOptions():
             raise UsageError(
                 "--out, --free, --model and the options of a profile belong to --measurements",
                 "`host` is timed and fitted as a whole.",

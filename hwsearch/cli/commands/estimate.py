@@ -44,9 +44,7 @@ def estimate(
     target: options.Target = None,
     network: groups.NetworkOptions,
     input_size: options.Input = None,
-    fps: options.Fps = None,
-    tile: options.Tile = None,
-    halo: options.Halo = None,
+    tiling: groups.TilingOptions,
     allow_edited: options.AllowEdited = False,
     opinion: Annotated[
         Literal["vela"] | None,
@@ -65,45 +63,51 @@ def estimate(
         size, channels = notations.read_size(input_size), notations.read_input_channels(network.input_channels)
         inspect.show(Path(model), target or DEFAULT_TARGET, size, Terminal(as_json, quiet), opinion, channels)
         return
-    fields: dict[str, Any] = network.fields()
-    fields |= notations.given(
-        {
-            "target": notations.read_target(target),
-            "input_size": notations.read_size(input_size),
-            "fps": notations.read_fps(fps),
-            **notations.read_tile(tile, halo),
-        }
-    )
-    if halo is not None and tile is None:
+    if tiling.halo is not None and tiling.tile is None:
         raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
+    fields: dict[str, Any] = network.fields() | tiling.fields()
+    fields |= notations.given({"target": notations.read_target(target), "input_size": notations.read_size(input_size)})
+    terminal = Terminal(as_json, quiet)
+    price = _priced(plan or DEFAULT_PLAN, fields, allow_edited=allow_edited)
+    if not as_json:
+        terminal.remarks(price.remarks)
+    _show(price, fields, opinion, terminal)
+
+
+def _priced(plan: str, fields: dict[str, Any], *, allow_edited: bool) -> PricedPlan:
+    """A precision everywhere, or a plan, priced as a request with these fields asks.
+
+    Raises:
+        UsageError: ``--allow-edited`` without a plan file.
+    """
     from hwsearch.plans import plan_file, pricing, ready
     from hwsearch.problem.request import Request
 
-    terminal = Terminal(as_json, quiet)
-    plan = plan or DEFAULT_PLAN
     if plan.endswith(".json") or plan in ready.names():
         opened = plan_file.open_plan(Path(plan), fields.get("model"), allow_edited=allow_edited)
-        price = pricing.estimate_plan(opened, {name: value for name, value in fields.items() if name != "model"})
-    elif allow_edited:
+        return pricing.estimate_plan(opened, {name: value for name, value in fields.items() if name != "model"})
+    if allow_edited:
         raise UsageError("--allow-edited is for a plan file, and none is given", "Leave it out, or name one with --plan.")
-    else:
-        price = pricing.estimate(Request(**fields), plan)
-    if not as_json:
-        for remark in price.remarks:
-            terminal.remark(remark)
+    return pricing.estimate(Request(**fields), plan)
+
+
+def _show(price: PricedPlan, fields: dict[str, Any], opinion: str | None, terminal: Terminal) -> None:
+    """The price, and beside it what Arm's compiler says where that is asked for."""
+    from hwsearch.plans import pricing
+
     if opinion is None:
         terminal.show(pricing.document(price), lambda screen: _print_price(price, screen))
         return
     from hwsearch.boards import vela
+    from hwsearch.problem.request import Request
 
     comparison = vela.second_opinion(price, Request(**fields))
-    document = {**pricing.document(price), opinion: compared.document(comparison)}
 
     def render(screen: Console) -> None:
         _print_price(price, screen)
         compared.render(comparison, screen)
 
-    terminal.show(document, render)
+    terminal.show({**pricing.document(price), opinion: compared.document(comparison)}, render)
 
 
 def _refuse_beside_a_file(context: typer.Context) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwmodels.errors import BudgetError, UsageError
-from hwsearch.cli import notations, options
+from hwsearch.cli import groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from hwsearch.runs.interrupted import naming
 from searchspaces.data.scale import network_text
@@ -33,14 +33,14 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Questions")(front)
 
 
+@groups.grouped
 def front(
+    *,
     run: Annotated[
         Path,
         typer.Argument(help="The directory of a finished run, for one device or several.", metavar="RUN", resolve_path=True),
     ],
-    budget: options.Budget = None,
-    equal_bits: options.EqualBits = None,
-    bitops: options.Bitops = None,
+    budgets: groups.BudgetOptions,
     model: options.OwnModel = None,
     out: Annotated[
         Path | None,
@@ -62,25 +62,36 @@ def front(
       hwsearch front RUN --equal-bits 4 --out four-bits.json
       hwsearch front RUN-FOR-SEVERAL-DEVICES --budget loss=0.1dB
     """
+    from hwsearch.runs.on_disk import TARGETS
+
+    terminal = Terminal(as_json, quiet)
+    limits, named = budgets.limits(), notations.read_model(model)
+    if (run / TARGETS).is_file():
+        _across(run, limits, named, out, terminal)
+    elif limits:
+        _again(run, limits, named, out, terminal)
+    else:
+        _found(run, out, terminal)
+
+
+def _found(run: Path, out: Path | None, terminal: Terminal) -> None:
+    """The front as the run found it."""
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
     from hwsearch.report import document
-    from hwsearch.runs.on_disk import BLOCKS, TARGETS
     from hwsearch.runs.run import Run
 
-    terminal = Terminal(as_json, quiet)
-    limits = budgets.read(budget, equal_bits, bitops)
-    named = notations.read_model(model)
-    if (run / TARGETS).is_file():
-        _across(run, limits, named, out, terminal)
-        return
-    if not limits:
-        if out is not None:
-            raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
-        results = Run(run).results
-        terminal.show(document.document(results), lambda screen: summary.render_front(results, screen))
-        return
+    if out is not None:
+        raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
+    results = Run(run).results
+    terminal.show(document.document(results), lambda screen: summary.render_front(results, screen))
+
+
+def _again(run: Path, limits: Mapping[str, float], model: str | None, out: Path | None, terminal: Terminal) -> None:
+    """What other budgets choose."""
     from hwsearch.plans import choose_again
+    from hwsearch.runs.on_disk import BLOCKS
+    from hwsearch.runs.run import Run
 
     network: Rewritten | None = None
     with terminal.progress() as progress:
@@ -88,9 +99,9 @@ def front(
             if (run / BLOCKS).is_file():
                 from hwsearch.pipeline import variants
 
-                network, picked = variants.pick(run, limits, named)
+                network, picked = variants.pick(run, limits, model)
             else:
-                picked = choose_again.pick(Run(run, named), limits)
+                picked = choose_again.pick(Run(run, model), limits)
         written = None if out is None else choose_again.write(picked, out, progress)
     told = choose_again.document(picked, written)
     told |= {} if network is None else {"dropped": network.blocks, "branches": network.branches, "lost_db": network.lost_db}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import groups, notations, options
+from hwsearch.cli import comparisons, groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +75,29 @@ def read_pairs(texts: list[str]) -> list[tuple[int, int]]:
     return list(dict.fromkeys(pairs))
 
 
+@dataclass(frozen=True)
+class WidthOptions:
+    """The widths to compare at."""
+
+    more_bits: Annotated[
+        list[str] | None, typer.Argument(help="Further values of --bits.", metavar="W/A", show_default=False)
+    ] = None
+    bits: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Bits of weights/activations, one pair or several (4/4 3/3). Default: 4/4.", metavar="W/A", show_default=False
+        ),
+    ] = None
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """(weight bits, activation bits), each pair once.
+
+        Raises:
+            UsageError: one cannot be read.
+        """
+        return read_pairs([*(self.bits or []), *(self.more_bits or [])] or ["4/4"])
+
+
 @methods.command()
 @groups.grouped
 def compare(
@@ -83,15 +106,7 @@ def compare(
     network: groups.NetworkWithPicturesOptions,
     samples: groups.PictureOptions,
     scope: options.Scope = None,
-    more_bits: Annotated[
-        list[str] | None, typer.Argument(help="Further values of --bits.", metavar="W/A", show_default=False)
-    ] = None,
-    bits: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Bits of weights/activations, one pair or several (4/4 3/3). Default: 4/4.", metavar="W/A", show_default=False
-        ),
-    ] = None,
+    widths: WidthOptions,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,9 +133,7 @@ def compare(
             max=100,
         ),
     ] = 1.0,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the comparison with every picture as JSON.", metavar="FILE", resolve_path=True)
-    ] = None,
+    out: options.ComparisonFile = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -139,18 +152,15 @@ def compare(
             "seed": seed,
         }
     )
-    pairs = read_pairs([*(bits or []), *(more_bits or [])] or ["4/4"])
+    pairs = widths.pairs()
     terminal = Terminal(as_json, quiet)
-    from hwsearch.documents import files
     from hwsearch.plans import compare_methods
     from hwsearch.problem.request import Request
     from hwsearch.quant import methods as known
 
     with terminal.progress() as progress:
         found = compare_methods.compare(Request(**fields), pairs, method or known.names(), progress, pictures, evaluation, effort)
-    if out is not None:
-        files.write_json(out, found)
-    terminal.show(found, lambda screen: _render(found, screen))
+    comparisons.end(found, out, terminal, _render)
 
 
 def _render(found: MethodComparison, screen: Console) -> None:
@@ -158,7 +168,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            network_text(found.network, found.scale) + units.behind(units.rewritten(found.dropped, found.branches)),
+            comparisons.heading(found),
             f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
             f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
             + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")

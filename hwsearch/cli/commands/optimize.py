@@ -12,13 +12,9 @@ import typer
 from hwmodels.errors import MismatchError, UsageError
 from hwsearch.cli import groups, notations, options
 from hwsearch.cli.terminal import Terminal
-from hwsearch.documents.url import StorageUrl
 
 if TYPE_CHECKING:
     from hwsearch.documents.plan import Plan
-
-QUICK = 12
-"""Probes and evaluations of a quick run."""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,38 +29,11 @@ def optimize(
     target: options.Targets = None,
     network: groups.NetworkSearchOptions,
     samples: groups.PictureOptions,
-    fps: options.Fps = None,
-    tile: options.Tile = None,
-    halo: options.Halo = None,
-    budget: options.Budget = None,
-    equal_bits: options.EqualBits = None,
-    bitops: options.Bitops = None,
+    tiling: groups.TilingOptions,
+    budgets: groups.BudgetOptions,
     space: groups.SpaceOptions,
-    evaluations: Annotated[
-        int | None,
-        typer.Option(help="Number of plans to simulate while refining the front. Default: 120.", min=1, show_default=False),
-    ] = None,
-    probes: Annotated[
-        int | None,
-        typer.Option(help="Number of random plans on which the proxies are checked. Default: 200.", min=3, show_default=False),
-    ] = None,
-    sampler: options.Sampler = None,
-    method: options.Methods = None,
-    quantizers: options.Quantizers = None,
-    batch: Annotated[
-        int | None, typer.Option(help="Number of plans proposed at a time. Default: 8.", min=1, show_default=False)
-    ] = None,
-    force: options.Force = False,
-    quick: options.Quick = False,
-    no_cache: options.NoCache = False,
-    seed: options.Seed = None,
-    storage: options.Storage = None,
-    study: Annotated[
-        str | None, typer.Option(help="The name under which workers find this run (see `hwsearch worker`).", show_default=False)
-    ] = None,
-    grace: Annotated[
-        int | None, typer.Option(help="Seconds without a sign of life after which a worker counts as dead. Default: 60.", min=1)
-    ] = None,
+    search: groups.SearchOptions,
+    sharing: groups.SharingOptions,
     out: Annotated[
         Path | None, typer.Option(help="The run directory. Default: runs/NETWORK-xS-TARGET-DATE.", metavar="DIR")
     ] = None,
@@ -86,41 +55,23 @@ def optimize(
       hwsearch optimize --network pan --scale 4 --weights pan.pth --target hexagon --drop auto --branches auto
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
-    from hwsearch.problem import budgets
-
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
-
-    fields: dict[str, Any] = network.fields()
-    fields |= notations.given(
-        {
-            "target": notations.read_target(target[0]) if target and len(target) == 1 else None,
-            **samples.fields(),
-            "fps": notations.read_fps(fps),
-            **notations.read_tile(tile, halo),
-            "budgets": budgets.read(budget, equal_bits, bitops),
-            **space.fields(),
-            "evaluations": QUICK if quick and evaluations is None else evaluations,
-            "probes": QUICK if quick and probes is None else probes,
-            "quick": quick or None,
-            "sampler": notations.read_sampler(sampler),
-            "methods": notations.read_methods(method, quantizers),
-            "batch": batch,
-            "seed": seed,
-        }
-    )
-    sharing = notations.given({"storage": storage and StorageUrl.read(storage), "study": study, "grace_s": grace})
-    if sharing and several:
+    one = notations.read_target(target[0]) if target and not several else None
+    fields: dict[str, Any] = network.fields() | samples.fields() | tiling.fields() | space.fields() | search.fields()
+    fields |= notations.given({"target": one, "budgets": budgets.limits()})
+    shared = sharing.fields()
+    if shared and several:
         raise UsageError("--storage shares the measurements of one device", "Give one --target, or leave --storage out.")
     if resume is None:
-        if grace is not None and storage is None:
+        if sharing.grace is not None and sharing.storage is None:
             raise UsageError("--grace is for studies that workers share", "Give --storage and --study, or leave it out.")
-        words = (_without_password(word, storage) for word in context.obj)
-        fields |= {"force": force, "command": shlex.join(["hwsearch", *words]), **notations.given({"run_dir": out})}
+        words = map(sharing.without_password, context.obj)
+        fields |= {"force": search.force, "command": shlex.join(["hwsearch", *words]), **notations.given({"run_dir": out})}
     elif out is not None:
         raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
     else:
         several, fields = _saved(resume, several, fields)
-    _search(several, fields | sharing | {"cache": not no_cache}, Terminal(as_json, quiet))
+    _search(several, fields | shared | {"cache": not search.no_cache}, Terminal(as_json, quiet))
 
 
 def _saved(run: Path, several: list[str], given: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
@@ -180,7 +131,3 @@ def _end(unproven: Sequence[Plan]) -> None:
     """The exit code of a run, some chosen plans of which may be ``unproven``."""
     if unproven:
         raise typer.Exit(MismatchError.exit_code)
-
-
-def _without_password(word: str, storage: str | None) -> str:
-    return word if storage is None else word.replace(storage, StorageUrl.read(storage))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Width
-from hwsearch.cli import groups, notations, options
+from hwsearch.cli import comparisons, groups, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,9 +56,7 @@ def compare(
         ),
     ] = "mixed",
     seed: options.Seed = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the comparison with every plan as JSON.", metavar="FILE", resolve_path=True)
-    ] = None,
+    out: options.ComparisonFile = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -81,7 +77,6 @@ def compare(
         }
     )
     terminal = Terminal(as_json, quiet)
-    from hwsearch.documents import files
     from hwsearch.problem.request import Request
     from hwsearch.search import ranking
     from hwsearch.search.propose.random_plans import DRAWS
@@ -90,17 +85,14 @@ def compare(
         raise UsageError(f"--draw {draw}: no such way to draw plans", f"Known: {', '.join(DRAWS)}.")
     with terminal.progress() as progress:
         found = ranking.compare(Request(**fields, probes=probes), progress, draw)
-    if out is not None:
-        files.write_json(out, found)
-    terminal.show(found, lambda screen: _render(found, screen))
+    comparisons.end(found, out, terminal, _render)
 
 
 def _render(found: Ranking, screen: Console) -> None:
-    from hwsearch.documents import units
 
     screen.print(
         bold(
-            network_text(found.network, found.scale) + units.behind(units.rewritten(found.dropped, found.branches)),
+            comparisons.heading(found),
             f", floating point {found.float_db:.2f} dB, "
             f"{len(found.plans)} random plans ({found.draw}) with weights of {_listed(found.weight_bits)} and tensors of "
             f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels",
