@@ -9,7 +9,6 @@ real numbers are single precision, and "rint" rounds halves to even.
 * QLinearSoftmax: a table of ``e^(s_x (q - 255))``, moved up so that sums use the range of single precision, one float sum and one
   division an entry; times ``floor(1 / s_y)``. How far up is a logarithm in single precision.
 * QLinearSigmoid, QLinearLeakyRelu: ``lookup.rounded``.
-* QLinearGlobalAveragePool: the sum in 32 bits, times ``fp32(s_x / fp32(s_y N))``.
 
 Operators that ONNX Runtime leaves in floating point between DequantizeLinear and QuantizeLinear (LayerNormalization, Gelu, Exp,
 ReduceMean, everything at 16 bits) have no integer form: ``agreement`` lists them.
@@ -106,11 +105,3 @@ def sigmoid(x: Grid, y: Grid) -> np.ndarray:
 def leaky_relu(x: Grid, y: Grid, slope: float) -> np.ndarray:
     """The table of QLinearLeakyRelu."""
     return lookup.rounded(lambda real: np.where(real >= 0, real, np.float32(slope) * real), x, y)
-
-
-def global_average(x: np.ndarray, grid: Grid, y: Grid) -> np.ndarray:
-    """QLinearGlobalAveragePool: codes ``[N, C, ...]`` to ``[N, C, 1, ...]``."""
-    axes = tuple(range(2, x.ndim))
-    count = x[0, 0].size
-    total = x.sum(axis=axes, dtype=np.int64, keepdims=True) - grid.zero_point * count
-    return _rounded(total.astype(np.float32) * (grid.step / (y.step * np.float32(count))), y)

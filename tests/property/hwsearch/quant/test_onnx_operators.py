@@ -75,13 +75,6 @@ def leaky_relu(rng: np.random.Generator, kind: Kind) -> Pair:
     return lookup.apply(qlinear.leaky_relu(of, y, slope), x), theirs
 
 
-def global_average(rng: np.random.Generator, kind: Kind) -> Pair:
-    of = grid(rng, kind, power(rng, -2, 2))
-    y, x = grid(rng, kind, span_of(of) * power(rng, -1, 0.5)), codes(rng, of, sides(rng, 4, 4))
-    theirs = onnx_operators.run("QLinearGlobalAveragePool", [(x, of)], y, attributes={"channels_last": 0})
-    return qlinear.global_average(x, of, y), theirs
-
-
 DRAWS: dict[str, Callable[[np.random.Generator, Kind], Pair]] = {
     "QLinearMatMul": matmul,
     "QGemm": gemm,
@@ -90,7 +83,6 @@ DRAWS: dict[str, Callable[[np.random.Generator, Kind], Pair]] = {
     "QLinearSoftmax": softmax,
     "QLinearSigmoid": sigmoid,
     "QLinearLeakyRelu": leaky_relu,
-    "QLinearGlobalAveragePool": global_average,
 }
 
 
