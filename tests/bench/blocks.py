@@ -267,9 +267,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options of this benchmark."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
+    return parser
+
+
+def measure(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], object]) -> None:
+    """Run a benchmark as the command line asks, on one thread, and write what it found where ``--out`` says."""
     given = parser.parse_args()
     torch.set_num_threads(1)
     document = run(given)
@@ -278,4 +284,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure(parser_of(__doc__), run)

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
@@ -31,7 +30,6 @@ from bench import blocks  # noqa: E402
 from bench.blocks import Measured, Searched, searched, volume  # noqa: E402
 
 from hwmodels.pricing.table import estimate  # noqa: E402
-from hwsearch.documents.files import write_json  # noqa: E402
 from hwsearch.pipeline import branch_promises  # noqa: E402
 from hwsearch.problem.pose import Problem, pose  # noqa: E402
 from hwsearch.quality.evaluate import Evaluator  # noqa: E402
@@ -177,17 +175,12 @@ def _front(found: Sequence[Measured]) -> list[Measured]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    blocks.add_options(parser)
+    parser = blocks.parser_of(__doc__)
     parser.set_defaults(target="stm32n6", evaluations=40)
     parser.add_argument("--plain", default="mse", help="the method of bits alone")
     parser.add_argument("--methods", nargs="*", default=["output_noise", "mse+gptq"], help="others that plans may be by")
     parser.add_argument("--calibrated", type=int, default=blocks.CALIBRATED, help="crops that are calibrated on")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    document = run(given)
-    if given.out is not None:
-        write_json(given.out, document)
+    blocks.measure(parser, run)
 
 
 if __name__ == "__main__":
