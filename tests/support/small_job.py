@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from hwsearch.cli import main
+from searchspaces.data import pictures
 
 NETWORK = '''
 import torch
@@ -57,6 +59,16 @@ class Job:
 
     def plan(self, target: str, name: str) -> str:
         return str(self.folder / "run" / target / "plans" / f"{name}.json")
+
+
+def laid_out(folder: Path, network: str = NETWORK, photos: int = 3, size: tuple[int, int] = (136, 144)) -> Path:
+    """``folder`` with the code of a network in ``net.py``, and in ``photos/`` pieces of shipped photos of ``size``."""
+    folder.mkdir(exist_ok=True)
+    (folder / "net.py").write_text(network)
+    (folder / "photos").mkdir()
+    for i, photo in enumerate(pictures.shipped()[:photos]):
+        Image.fromarray(photo.rgb[: size[0], : size[1]]).save(folder / "photos" / f"photo{i}.png")
+    return folder
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:

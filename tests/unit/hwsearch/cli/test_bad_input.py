@@ -21,6 +21,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from small_job import laid_out
 
 from hwmodels.device import device
 from hwsearch.cli import main
@@ -70,14 +71,9 @@ class Job:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    folder = tmp_path_factory.mktemp("job")
-    (folder / "net.py").write_text(NETWORK)
-    photos = folder / "photos"
-    photos.mkdir()
-    for i, photo in enumerate(pictures.shipped()[:4]):
-        Image.fromarray(photo.rgb[:136, :144]).save(photos / f"photo{i}.png")
+    folder = laid_out(tmp_path_factory.mktemp("job"), NETWORK, photos=4)
     words = ("optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--target", "stm32h743", "--input", "24x32")
-    few = ("--force", "--weight-bits", "2,4,8", "--evaluations", "40", "--probes", "8", "--images", str(photos))
+    few = ("--force", "--weight-bits", "2,4,8", "--evaluations", "40", "--probes", "8", "--images", str(folder / "photos"))
     return Job(folder, (*words, *few))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fractional_network import STRIDED
 from PIL import Image
-from small_job import answer, refusal
+from small_job import answer, laid_out, refusal
 
 from hwsearch.cli import main
 from searchspaces.data import pictures
@@ -18,11 +18,7 @@ from searchspaces.data import pictures
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:137, :145]).save(tmp_path / "photos" / f"photo{i}.png")
-    (tmp_path / "net.py").write_text(STRIDED)
-    return tmp_path
+    return laid_out(tmp_path, STRIDED, size=(137, 145))
 
 
 def results(folder: Path) -> dict[str, Any]:

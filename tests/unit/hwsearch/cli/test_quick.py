@@ -6,19 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from small_job import NETWORK
+from small_job import laid_out
 
 from hwsearch.cli import main
-from searchspaces.data import pictures
 
 
 def quick(tmp_path: Path) -> list[str]:
     """The command of a quick run of a small network, in the folder ``run``."""
-    (tmp_path / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")
-    (tmp_path / "net.py").write_text(NETWORK)
+    laid_out(tmp_path)
     words = ["optimize", "--quick", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
     return [*words, "--images", str(tmp_path / "photos"), "--target", "stm32h743", "--out", str(tmp_path / "run")]
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from low_rank_network import LAYER, NETWORK
 from PIL import Image
-from small_job import answer, refusal
+from small_job import answer, laid_out, refusal
 
 from hwsearch.cli import main
 from hwsearch.documents.plan import Plan
@@ -19,16 +19,11 @@ from hwsearch.documents.reading import read_json
 from hwsearch.documents.results import Results
 from hwsearch.plans import plan_file
 from hwsearch.runs.run import Run
-from searchspaces.data import pictures
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("branches")
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
+    folder = laid_out(tmp_path_factory.mktemp("branches"), NETWORK)
     assert main([*words(folder), "--branches", "auto", "--out", str(folder / "run"), "--json"]) == 0
     return folder
 

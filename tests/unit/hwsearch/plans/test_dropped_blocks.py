@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from PIL import Image
+from small_job import laid_out
 
 from hwsearch.cli import main
 from hwsearch.documents.plan import Plan
@@ -22,7 +22,6 @@ from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
-from searchspaces.data import pictures
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space
 
@@ -56,11 +55,7 @@ DROPPED = "body.1"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("blocks")
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
+    folder = laid_out(tmp_path_factory.mktemp("blocks"), NETWORK)
     words = ["optimize", "--model", f"{folder / 'net.py'}:Net", "--scale", "2", "--input", "24x32", "--force", "--quick"]
     words += ["--drop", DROPPED, "--target", "stm32h743", "--images", str(folder / "photos"), "--out", str(folder / "run")]
     assert main([*words, "--quiet", "--json"]) == 0

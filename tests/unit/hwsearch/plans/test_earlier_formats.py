@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from small_job import refusal
+from small_job import laid_out, refusal
 
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
 from hwsearch.documents.reading import read_json
 from hwsearch.plans import plan_file
 from hwsearch.runs.run import Run
-from searchspaces.data import pictures
 from searchspaces.ops.moves.resize import Resize
 
 NETWORK = '''
@@ -36,11 +34,7 @@ class Net(nn.Module):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as such a version made it."""
-    folder = tmp_path_factory.mktemp("nearest")
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
+    folder = laid_out(tmp_path_factory.mktemp("nearest"), NETWORK)
     words = ["optimize", "--model", f"{folder / 'net.py'}:Net", "--scale", "2", "--input", "24x32", "--target", "stm32h743"]
     words += ["--images", str(folder / "photos"), "--evaluations", "8", "--probes", "4", "--activation-bits", "8", "--quick"]
     with pytest.MonkeyPatch.context() as patch:

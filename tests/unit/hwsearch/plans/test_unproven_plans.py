@@ -8,8 +8,7 @@ from typing import Any
 
 import onnx
 import pytest
-from PIL import Image
-from small_job import NETWORK, answer, refusal
+from small_job import answer, laid_out, refusal
 
 from hwmodels.errors import FileError
 from hwsearch.cli import main
@@ -19,7 +18,6 @@ from hwsearch.formats.onnx import ort, write
 from hwsearch.plans import plan_file
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.runs.run import Run
-from searchspaces.data import pictures
 
 FAULTY = "head"
 to_model = write.to_model
@@ -33,10 +31,7 @@ def wrong(q: QuantizedGraph) -> QuantizedGraph:
 
 
 def words(folder: Path, *more: str) -> list[str]:
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
+    laid_out(folder)
     found = ["optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force", "--no-cache"]
     found += ["--images", str(folder / "photos"), "--target", "stm32h743", "--probes", "8", "--evaluations", "8"]
     return [*found, "--out", str(folder / "run"), *more]

@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from blocky_network import NETWORK
-from PIL import Image
-from small_job import answer, refusal
+from small_job import answer, laid_out, refusal
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import main
@@ -25,7 +24,6 @@ from hwsearch.pipeline import variants
 from hwsearch.plans import plan_file
 from hwsearch.runs import on_disk
 from hwsearch.runs.run import Run
-from searchspaces.data import pictures
 
 CHEAPEST, MOST_DB = "body.2", 0.3
 HEAD, CONVOLUTION = 4 * 9 + 4 * 8, 4 * 4 * 9 + 4 * 8
@@ -34,11 +32,7 @@ HEAD, CONVOLUTION = 4 * 9 + 4 * 8, 4 * 4 * 9 + 4 * 8
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("left-out")
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
+    folder = laid_out(tmp_path_factory.mktemp("left-out"), NETWORK)
     assert main([*words(folder), "--out", str(folder / "run"), "--quiet", "--json"]) == 0
     return folder
 
