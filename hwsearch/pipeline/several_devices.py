@@ -25,6 +25,7 @@ from hwsearch.documents.progress import Progress, Silent
 from hwsearch.documents.recommended import of_budget
 from hwsearch.documents.results import Results
 from hwsearch.pipeline import optimize as pipeline
+from hwsearch.problem import complexity
 from hwsearch.problem.network import load_network
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
@@ -59,13 +60,14 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
     """
     progress = progress or Silent()
     names = _names(targets)
+    if not request.resume:
+        directory.check_empty(request.run_dir)
+        request = replace(complexity.settled(replace(request, target=targets[0]), progress), target=request.target)
     requests = {name: replace(request, target=target) for name, target in names.items()}
     if request.resume and request.run_dir is not None:
         places = {name: request.run_dir / name for name in names}
         if all(Run(place).is_finished for place in places.values()):
             return Runs(request.run_dir, {n: pipeline.optimize(replace(requests[n], run_dir=p)) for n, p in places.items()})
-    if not request.resume:
-        directory.check_empty(request.run_dir)
     network = load_network(request)
     with progress.stage("lowering the network to every device", len(requests)) as stage:
         spaces = []

@@ -19,6 +19,7 @@ from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import bits_of
 from hwsearch.documents.comparisons import Allocated, AllocatorComparison, AllocatorRow
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow, split
+from hwsearch.problem import complexity
 from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.compared_on import compared_on
 from hwsearch.problem.pictures import choose_pictures
@@ -67,6 +68,7 @@ def compare(
     budgets, saved = _asked(request.budgets, cost)
     names = check(wanted)
     PROXIES.named(proxy)
+    request = complexity.settled(request, progress)
     problem = pose(request)
     exact.check_feasible([problem.table], problem.space, budgets)
     limits = exact.price_limits(problem.table, budgets) if QUALITY not in budgets else {}

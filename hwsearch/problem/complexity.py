@@ -122,4 +122,6 @@ def settled(request: Request, progress: Progress) -> Request:
         )
     if not graph.remembered:
         progress.say(STILL)
-    return replace(request, branches=branches.written(found))
+    named = branches.written(found)
+    progress.say(f"Branches by what layers read: {', '.join(named)}")
+    return replace(request, branches=named)

@@ -82,8 +82,8 @@ def _ranks(request: Request) -> dict[str, int]:
     refuse_auto("--branches", request.branches)
     if COMPLEXITY[0] in request.branches:
         raise UsageError(
-            "--branches complexity looks at pictures, in `hwsearch methods compare` and in `hwsearch optimize` for one device",
-            "Name branches and ranks here; those commands show which they take.",
+            "--branches complexity looks at pictures, and none are looked at here",
+            "Name branches and ranks; `hwsearch optimize` and the commands that compare say which they take.",
         )
     if request.branches and request.scope != "all":
         refuse_branches_beside(request.scope)

@@ -16,6 +16,7 @@ import numpy as np
 from hwmodels.errors import UncountedError, UsageError
 from hwsearch.documents.comparisons import Ranked, Ranking
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.problem import complexity
 from hwsearch.problem.compared_on import compared_on
 from hwsearch.problem.network import load_network
 from hwsearch.problem.pictures import choose_pictures
@@ -50,6 +51,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         UsageError: there are too few plans to calibrate with.
     """
     progress = progress or Silent()
+    request = complexity.settled(request, progress)
     network, graph, size = sized(request, load_network(request), ONE_SIZE)
     if graph.uncounted:
         raise UncountedError(list(graph.uncounted), "Replace them by operations of `hwsearch networks --operations`.")

@@ -41,7 +41,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 def compare(
     *,
     target: options.Target = None,
-    network: groups.NetworkOptions,
+    network: groups.NetworkWithPicturesOptions,
     samples: groups.PictureOptions,
     space: groups.SpaceOptions,
     budget: Annotated[

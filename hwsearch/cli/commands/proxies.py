@@ -44,7 +44,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 @groups.grouped
 def compare(
     *,
-    network: groups.NetworkOptions,
+    network: groups.NetworkWithPicturesOptions,
     samples: groups.PictureOptions,
     space: groups.SpaceOptions,
     probes: Annotated[int, typer.Option(help="Number of random plans to simulate.", min=10)] = 200,

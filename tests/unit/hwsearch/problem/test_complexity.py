@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from low_rank_network import NETWORK
-from PIL import Image
 from recurrent_networks import recalling
+from small_job import answer, laid_out
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import main
 from hwsearch.documents.progress import Silent
 from hwsearch.problem import complexity
 from hwsearch.problem.complexity import Complexities, complexities
 from hwsearch.problem.request import Request
-from searchspaces.data import pictures
 from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.networks.cnn.edsr import EDSR
@@ -80,6 +78,7 @@ def test_a_request_gets_its_branches_named(tmp_path: Path) -> None:
     # Of copy, head, body and tail the first and the last have none. 48x9 numbers are as many as those of rank 7, whose half is 3.
     assert branches.read(found.branches) == {"head": 3, "body": 16}
     assert "one frame at a time" in said[0]
+    assert said[1].endswith("head=3, body=16")
     assert complexity.settled(found, Heard()) is found
     for wrong in ({"branches": ("complexity", "body=2")}, {"scope": "body"}):
         with pytest.raises(UsageError, match="branches"):
@@ -87,17 +86,27 @@ def test_a_request_gets_its_branches_named(tmp_path: Path) -> None:
 
 
 def test_commands_take_them_and_name_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "net.py").write_text(NETWORK)
-    (tmp_path / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")
-    words = ["--model", f"{tmp_path / 'net.py'}:Net", "--scale", "2", "--input", "8x8", "--task", "fidelity", "--json", "--quiet"]
-    words += ["--images", str(tmp_path / "photos"), "--target", "bitserial-npu", "--branches", "complexity"]
-    ranks = {"head": 3, "body": 16}
-    assert main(["methods", "compare", *words, "--method", "mse", "--bits", "8/8"]) == 0
-    assert json.loads(capsys.readouterr().out)["branches"] == ranks
-    run = str(tmp_path / "run")
+    laid_out(tmp_path, NETWORK)
+    model = ["--model", f"{tmp_path / 'net.py'}:Net"]
+    words = [*model, "--scale", "2", "--input", "8x8", "--task", "fidelity", "--images", str(tmp_path / "photos")]
+    words += ["--branches", "complexity"]
+    on_one, ranks = ["--target", "bitserial-npu"], {"head": 3, "body": 16}
+    for compared in (
+        ["methods", "compare", *on_one, "--method", "mse", "--bits", "8/8"],
+        ["proxies", "compare", "--probes", "10"],
+        ["allocators", "compare", *on_one, "--budget", "loss=9dB", "--allocator", "snr_threshold"],
+    ):
+        assert answer(capsys, *compared, *words)["branches"] == ranks
+    run, several = str(tmp_path / "run"), str(tmp_path / "several")
     few = ["--evaluations", "8", "--probes", "4", "--weight-bits", "4,8", "--activation-bits", "8", "--quick"]
-    assert main(["optimize", *words, *few, "--out", run]) == 0
-    assert {tuple(plan["branches"].items()) for plan in json.loads(capsys.readouterr().out)["front"]} == {tuple(ranks.items())}
-    assert main(["optimize", "--resume", run, *words[:2], "--json", "--quiet"]) == 0  # which decides nothing anew
+    assert _branches(answer(capsys, "optimize", *words, *few, *on_one, "--out", run)) == ranks
+    answer(capsys, "optimize", "--resume", run, *model)  # which decides nothing anew
+    found = answer(capsys, "optimize", *words, *few, *on_one, "--target", "stm32h743", "--out", several)
+    assert [_branches(own) for own in found["targets"].values()] == [ranks, ranks]
+    answer(capsys, "optimize", "--resume", several, *model)
+
+
+def _branches(document: dict[str, Any]) -> dict[str, int]:
+    """Those that all plans of a front have."""
+    (alike,) = {tuple(plan["branches"].items()) for plan in document["front"]}
+    return dict(alike)
