@@ -28,9 +28,9 @@ from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.measurement import in_floating_point, prepare
 from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.search import blocks, frame_rate, tiling_options, variants
+from hwsearch.search import blocks, frame_rate, variants
 from hwsearch.search import branches as promises
-from hwsearch.search.exact import exact
+from hwsearch.search.posed import ways_within
 from hwsearch.search.variants import Rewriting, Variant
 from searchspaces.ir import branches
 from searchspaces.ir.module import GraphModule
@@ -167,15 +167,13 @@ class _Deciding:
         known: dict[str, Variant] = {}
         refused: BudgetError | None = None
         for name, own in self.made.items():
-            budgets = frame_rate.budgets_with(own.request.budgets, self.request.fps)
-            tables = [tiled.table for tiled in tiling_options.left_open(own.problem, own.request, budgets).useful]
             try:
-                exact.check_feasible(tables, own.problem.space, budgets)
+                tilings, _ = ways_within(own.problem, own.request)
             except BudgetError as error:
                 refused = refused or error
                 continue
             _, damage = self._measured(name)
-            known[name] = Variant(own.rewriting, own.problem.space, tables, damage, own.lost_db)
+            known[name] = Variant(own.rewriting, own.problem.space, tilings.tables, damage, own.lost_db)
         if not known:
             raise refused or BudgetError("no plan meets the budgets")
         budgets = frame_rate.budgets_with(self.request.budgets, self.request.fps)

@@ -34,8 +34,7 @@ from hwsearch.report import document as one
 from hwsearch.runs import directory, on_disk
 from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
-from hwsearch.search import frame_rate, tiling_options
-from hwsearch.search.exact import exact
+from hwsearch.search.posed import ways_within
 from searchspaces.data.scale import Scale, scale_text
 
 PER_DEVICE = ("target", "run_dir", "resume", "command")
@@ -73,11 +72,8 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
         spaces = []
         for name, own in requests.items():
             problem = pose(own, network)
-            budgets = frame_rate.budgets_with(own.budgets, own.fps)
             try:
-                exact.check_feasible(
-                    [tiled.table for tiled in tiling_options.left_open(problem, own, budgets).useful], problem.space, budgets
-                )
+                ways_within(problem, own)
             except BudgetError as error:
                 raise BudgetError(f"{name}: {error.message}", f"{error.hint} Or leave this device out.") from error
             spaces.append(problem.space)

@@ -32,8 +32,8 @@ from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import Request
 from hwsearch.runs import directory
 from hwsearch.runs.run import Run
-from hwsearch.search import pareto, tiling_options
-from hwsearch.search.exact import exact
+from hwsearch.search import pareto
+from hwsearch.search.posed import ways_within
 from hwsearch.search.predict import interactions
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
@@ -102,9 +102,7 @@ def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
     results, problem, photos = run.results, run.problem, run.photos
     request = dataclasses.replace(run.request, budgets=dict(budgets), fps=None)
     run.check_unchanged(directory.provenance_of(problem, photos))
-    tilings = tiling_options.left_open(problem, request, budgets)
-    tables = [tiled.table for tiled in tilings.useful]
-    exact.check_feasible(tables, problem.space, budgets)
+    tilings, budgets = ways_within(problem, request)
     space = problem.space
     known = run.evaluations(space)
     losses = np.array([score.loss_db for score in known.values()])
@@ -114,7 +112,7 @@ def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
     predicted = broken = None
     if run.has_damage:
         prediction = run.prediction(space)
-        optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, space, budgets)]
+        optima = [plan for way in tilings.tables for plan in interactions.within_budgets(way, prediction, space, budgets)]
         new = [plan for plan in optima if plan not in known]
         if new:
             usual = [request.methods[0]] * len(new)
@@ -122,7 +120,7 @@ def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
     if simulated is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
-    return ChosenAgain(results, request, problem, photos, dict(budgets), simulated, predicted, error_db, broken is not None)
+    return ChosenAgain(results, request, problem, photos, budgets, simulated, predicted, error_db, broken is not None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,21 +32,30 @@ class PosedSearch:
     @property
     def tables(self) -> list[CostTable]:
         """Prices, one table for each way to cut the picture that takes part."""
-        return [tiled.table for tiled in self.tilings.useful]
+        return self.tilings.tables
+
+
+def ways_within(problem: Problem, request: Request) -> tuple[TilingOptions, dict[str, float]]:
+    """The ways to cut the picture that a request leaves open, and its budgets, with what its frame rate asks for.
+
+    Raises:
+        BudgetError: no plan meets the budgets on price, or holds the rate.
+    """
+    budgets = frame_rate.budgets_with(request.budgets, request.fps)
+    tilings = tiling_options.left_open(problem, request, budgets)
+    if request.fps is not None:
+        frame_rate.check_rate(request.fps, tilings.tables, problem.space, request.budgets)
+    exact.check_feasible(tilings.tables, problem.space, budgets)
+    return tilings, budgets
 
 
 def pose_search(request: Request, network: LoadedNetwork | None = None) -> PosedSearch:
     """Whatever can be refused is refused here, before anything is measured.
 
     Raises:
-        BudgetError: no plan meets the budgets on price, or holds the rate.
+        BudgetError: as ``ways_within``.
     """
     problem = pose(request, network)
-    budgets = frame_rate.budgets_with(request.budgets, request.fps)
-    tilings = tiling_options.left_open(problem, request, budgets)
-    tables = [tiled.table for tiled in tilings.useful]
-    if request.fps is not None:
-        frame_rate.check_rate(request.fps, tables, problem.space, request.budgets)
-    exact.check_feasible(tables, problem.space, budgets)
+    tilings, budgets = ways_within(problem, request)
     photos = choose_pictures(request, problem.network)
     return PosedSearch(request, problem, tilings, budgets, photos, in_floating_point(problem, photos))

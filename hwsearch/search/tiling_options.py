@@ -13,6 +13,7 @@ import numpy as np
 
 from hwmodels import cost
 from hwmodels.errors import UsageError, closest
+from hwmodels.pricing.table import CostTable
 from hwmodels.tiling import tiles, tiling
 from hwmodels.tiling.tiles import PricedTiling
 from hwmodels.tiling.tiling import Tiling
@@ -45,6 +46,11 @@ class TilingOptions:
     priced: tuple[PricedTiling, ...]
     useful: tuple[PricedTiling, ...]
     limits: Mapping[str, float]
+
+    @property
+    def tables(self) -> list[CostTable]:
+        """Prices, one table for each way that takes part."""
+        return [tiled.table for tiled in self.useful]
 
     def take(self, plans: np.ndarray) -> tuple[cost.Objectives, list[PricedTiling]]:
         """The price of ``plans int8[P, D]``, each cut in its best way, and that way."""

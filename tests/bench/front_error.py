@@ -79,7 +79,7 @@ def main() -> None:
         proxies = checked_proxies.check(tables, problem.space, log, given.probes, given.seed, Silent())
         tilings = tiling_options.left_open(problem, request, {})
         solved = rounds.solve(
-            [tiled.table for tiled in tilings.useful],
+            tilings.tables,
             proxies.best,
             problem.space,
             {},

@@ -70,7 +70,7 @@ def measure(
 ) -> Measured:
     """Have random plans measured by the coordinator and ``workers`` more."""
     request = replace(request, storage=url, study=f"{workers} workers")
-    tables = [tiled.table for tiled in tiling_options.left_open(problem, request, {}).useful]
+    tables = tiling_options.left_open(problem, request, {}).tables
     study = coordinator.connect(request, problem, chosen)
     lead = coordinator.Coordinator(study, request, problem, chosen, tables, own)
     processes = [start_worker(url, study.name) for _ in range(workers)]
