@@ -19,8 +19,8 @@ from hwmodels.pricing.placement import NONE
 from hwmodels.workload import Contract, Move, Reduce, Workload
 
 ALIGNMENT = 8
-PIXELS = 4
-"""Patches that the kernels gather at once."""
+MAX_PIXELS = 4
+"""``HWS_MAX_PIXELS`` of the kernels: patches that are gathered at once."""
 WHOLE_BITS = 8
 SUM_BYTES = 4
 WIDE_BYTES = 2
@@ -43,7 +43,7 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
         build.step(row)
         if layer.contracts and layer.weight_count:
             channels = workload.tensors[layer.inputs[0]].channels
-            patch = PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
+            patch = MAX_PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
             size = layer.weight_count * packed[:, None] + patch * width[None, :]
             buffers.append((row, f"{layer.name} scratch", row, When(weights[row], columns[layer.inputs[0]], size)))
         elif isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function":
@@ -52,7 +52,7 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
         elif layer.of_tensors and isinstance(layer.work, Contract):
             count, narrow = workload.tensors[layer.output].channels, width == 1
             both = narrow[:, None] & narrow[None, :]
-            of_bytes = SUM_BYTES * count + (PIXELS + count) * layer.work.depth
+            of_bytes = SUM_BYTES * count + (MAX_PIXELS + count) * layer.work.depth
             size = np.where(both, of_bytes, WIDE_BYTES * (1 + count) * layer.work.depth)
             groups = [columns[read] for read in layer.inputs]
             buffers.append((row, f"{layer.name} scratch", row, When(groups[0], groups[-1], size)))

@@ -13,6 +13,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import Int
+from hwmodels.pricing.arena_c import MAX_PIXELS
 from hwsearch.formats.c import bit_packing
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, scale_members
 from hwsearch.formats.c.calls.places import LAST, natural
@@ -27,8 +28,6 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 
-MAX_PIXELS = 4
-"""``HWS_MAX_PIXELS`` of the kernels: patches that are gathered at once."""
 PARTIAL = 255 * 255
 """The kernel for bytes adds products of codes, and what belongs to zero points afterwards."""
 WIDE_BYTES = 2
