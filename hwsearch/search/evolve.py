@@ -94,15 +94,7 @@ def refine(
     scores: dict[PlanRow, Score] = {}
     with quiet_optuna(), journal.file_errors(storage_path):
         journal.mend(storage_path)
-        with journal.damage(storage_path):
-            study = optuna.create_study(
-                storage=journal.storage(storage_path),
-                study_name=STUDY,
-                sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
-                directions=["minimize"] * len(OBJECTIVES),
-                load_if_exists=True,
-            )
-        _check_names(study, encoding, storage_path)
+        study = _study(storage_path, encoding, seed)
         _describe(study, space, sampler)
         for _ in _trials(study, TrialState.COMPLETE):
             _tell(advance)
@@ -120,6 +112,20 @@ def refine(
                 _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
     return [Evaluated(plan, scores.get(plan), values) for plan, values in rows]
+
+
+def _study(storage_path: Path, encoding: Encoding, seed: int) -> optuna.Study:
+    """The study in a journal, a new one where there is none."""
+    with journal.damage(storage_path):
+        study = optuna.create_study(
+            storage=journal.storage(storage_path),
+            study_name=STUDY,
+            sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
+            directions=["minimize"] * len(OBJECTIVES),
+            load_if_exists=True,
+        )
+    _check_names(study, encoding, storage_path)
+    return study
 
 
 def finished(space: SearchSpace, storage_path: Path) -> list[tuple[PlanRow, float]]:
