@@ -2,18 +2,13 @@
 
 Least squares of ``log(predicted / measured)``, so that an error of 10 % weighs the same on a small layer and a large network.
 The free constants are optimised in their logarithms: they stay positive, and a step means a ratio. Each is drawn to the file's
-value by a prior so weak that any real evidence outweighs it: what the data does not determine stays where it was. Prices have
-corners (the slowest of arithmetic and memories binds), where a gradient sees nothing; a coarse scan of each constant over two
-decades precedes the descent, and derivatives are taken over steps of 3 %.
-
-Identifiability is read off the Jacobian at the solution (Gauss-Newton information ``J'J``, the linear theory of nonlinear
-regression, e.g. Bates and Watts, 1988): its null directions are what the data does not see. A constant that lies in one alone is
-undetermined; constants that share one can be traded against each other without changing any prediction.
+value by a prior so weak that any real evidence outweighs it: what the data does not determine stays where it was (``descent``
+says how that is seen).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,23 +20,18 @@ from hwmodels.device.device import Device
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.errors import UsageError, closest
+from hwmodels.fitting import descent
 from hwmodels.numbers import Precision
 from hwmodels.workload import Workload
 
 PRIOR_WEIGHT = 0.03
 """Residual of a constant that is off by a factor e; at 10 % noise a prior of about a factor e**3 either way."""
 
-SEEN = 0.05
-"""A direction of the constants is unseen when a factor e along it changes all predictions together by less than this."""
-
 REACH = 1e4
 """Largest factor between a fitted constant and the file's value."""
 
 SPEEDS = ("rates.", "overhead.", "cpu.")
 """Constants, by how their keys begin, on which nothing that is stored or moved depends."""
-
-_STEP = 0.03
-_SCAN = np.log([1 / 10, 1 / 3, 3, 10])
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,15 +132,7 @@ def fit(
         UsageError: no measurements, one that is no positive time, a key without a number, or a measurement that the device
             cannot execute.
     """
-    from scipy.optimize import least_squares
-
-    if not measurements:
-        raise UsageError("no measurements to fit to")
-    wrong = [m.label for m in measurements if not (np.isfinite(m.latency_s) and m.latency_s > 0)]
-    if wrong:
-        raise UsageError(f"measured latencies must be above 0: {', '.join(wrong[:8])}")
-    if len(set(free)) != len(free):
-        raise UsageError("a free constant is named twice")
+    _check(measurements, free)
     device = with_numbers(device, {key: Quantity(value=value) for key, value in (fixed or {}).items()})
     measured = np.array([m.latency_s for m in measurements])
     start = np.log([number(device, key) or _first_guess(key, measured) for key in free])
@@ -170,20 +152,10 @@ def fit(
 
     point = start
     if free:
-        point = _scan(penalised, np.clip(start, low, high), low, high, loss)
-        point = least_squares(
-            penalised,
-            point,
-            jac=lambda x: _jacobian(penalised, x),
-            bounds=(low, high),
-            loss=loss,
-            f_scale=0.1,
-            xtol=1e-6,
-            ftol=settled,
-        ).x
-        point = _put_back(penalised, residuals, point, start, free)
+        point = descent.descended(penalised, start, low, high, loss, settled)
+        point = descent.put_back(penalised, residuals, point, start)
     left = residuals(point)
-    seen = _jacobian(residuals, point)
+    seen = descent.jacobian(residuals, point)
     noise = np.sqrt(np.sum(left**2) / max(len(left) - len(free), 1))
     information = seen.T @ seen + prior_weight**2 * np.eye(len(free))
     spread = noise * np.sqrt(np.diag(np.linalg.inv(information)))
@@ -194,9 +166,20 @@ def fit(
         np.exp(left) * measured,
         left,
         dict(zip(free, spread.tolist(), strict=True)),
-        _undetermined(seen, free),
+        tuple(tuple(free[i] for i in group) for group in descent.undetermined(seen)),
         tuple(key for key, x, a, b in zip(free, point, low, high, strict=True) if min(x - a, b - x) < 1e-3),
     )
+
+
+def _check(measurements: Sequence[Measurement], free: Sequence[str]) -> None:
+    """Raise UsageError where there is nothing to fit to, a time that is none, or a constant twice."""
+    if not measurements:
+        raise UsageError("no measurements to fit to")
+    wrong = [m.label for m in measurements if not (np.isfinite(m.latency_s) and m.latency_s > 0)]
+    if wrong:
+        raise UsageError(f"measured latencies must be above 0: {', '.join(wrong[:8])}")
+    if len(set(free)) != len(free):
+        raise UsageError("a free constant is named twice")
 
 
 def leave_one_out(
@@ -264,72 +247,3 @@ def _allowed(device: Device, key: str, value: float) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _scan(
-    function: Callable[[np.ndarray], np.ndarray], point: np.ndarray, low: np.ndarray, high: np.ndarray, loss: str
-) -> np.ndarray:
-    """Two rounds of trying each constant at a few ratios to where it is, keeping what lowers the loss."""
-
-    def cost_of(at: np.ndarray) -> float:
-        squares = (function(at) / 0.1) ** 2
-        return float(np.sum(squares if loss == "linear" else 2 * (np.sqrt(1 + squares) - 1)))
-
-    best = cost_of(point)
-    for _ in range(2):
-        before = best
-        for i in range(len(point)):
-            for ratio in _SCAN:
-                tried = point.copy()
-                tried[i] = np.clip(tried[i] + ratio, low[i], high[i])
-                if (found := cost_of(tried)) < best:
-                    best, point = found, tried
-        if best == before:
-            break
-    return point
-
-
-def _put_back(
-    penalised: Callable[[np.ndarray], np.ndarray],
-    residuals: Callable[[np.ndarray], np.ndarray],
-    point: np.ndarray,
-    start: np.ndarray,
-    free: Sequence[str],
-) -> np.ndarray:
-    """Constants that the data does not see, back at the file's values: the scan may have carried them off for nothing."""
-    unseen = {group[0] for group in _undetermined(_jacobian(residuals, point), free) if len(group) == 1}
-    for i, key in enumerate(free):
-        tried = point.copy()
-        tried[i] = start[i]
-        if key in unseen and np.sum(penalised(tried) ** 2) <= 1.01 * np.sum(penalised(point) ** 2):
-            point = tried
-    return point
-
-
-def _jacobian(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
-    """Central differences over ``_STEP``: ``float64[outputs, K]``. Bounds are overstepped by that much, which prices allow."""
-    columns = []
-    for i in range(len(point)):
-        step = np.zeros(len(point))
-        step[i] = _STEP
-        columns.append((function(point + step) - function(point - step)) / (2 * _STEP))
-    return np.stack(columns, axis=1) if columns else np.zeros((len(function(point)), 0))
-
-
-def _undetermined(jacobian: np.ndarray, free: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Sets of constants that share a direction which the data does not see.
-
-    The projector onto the unseen directions does not depend on the basis chosen for them; constants that it couples belong
-    together.
-    """
-    if not free:
-        return ()
-    eigenvalues, vectors = np.linalg.eigh(jacobian.T @ jacobian)
-    unseen = vectors[:, eigenvalues < SEEN**2]
-    projector = unseen @ unseen.T
-    members = [i for i in range(len(free)) if projector[i, i] > 0.02]
-    groups: list[list[int]] = []
-    for i in members:
-        joined = [group for group in groups if any(abs(projector[i, j]) > 0.05 for j in group)]
-        groups = [group for group in groups if group not in joined] + [sorted([i, *(j for group in joined for j in group)])]
-    return tuple(tuple(free[i] for i in group) for group in sorted(groups))
