@@ -17,6 +17,8 @@ from hwsearch.documents.progress import Silent
 from hwsearch.problem import complexity
 from hwsearch.problem.complexity import Complexities, complexities
 from hwsearch.problem.request import Request
+from hwsearch.quality.proxies import PROXIES
+from hwsearch.search import ranking
 from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.networks.cnn.edsr import EDSR
@@ -85,8 +87,11 @@ def test_a_request_gets_its_branches_named(tmp_path: Path) -> None:
             complexity.settled(Request(**{**vars(request), **wrong}), Silent())
 
 
-def test_commands_take_them_and_name_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_take_them_and_name_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     laid_out(tmp_path, NETWORK)
+    monkeypatch.setattr(ranking, "PROXIES", {"sqnr": PROXIES["sqnr"]})
     model = ["--model", f"{tmp_path / 'net.py'}:Net"]
     words = [*model, "--scale", "2", "--input", "8x8", "--task", "fidelity", "--images", str(tmp_path / "photos")]
     words += ["--branches", "complexity"]
