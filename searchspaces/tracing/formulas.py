@@ -3,7 +3,7 @@
 A traced reshape has the numbers of one picture. The module is traced at a second size, with two pictures at once; where a number
 differs, the formula in ``h`` and ``w`` is sought that gives both: a multiple or part of a side, of the area, or of a side rounded
 up to a window, or what is missing up to it, or both sides behind one another. Axis that grows with the number of pictures: -1,
-whatever is left over. That the formulas are right is not assumed: the graph is executed at further sizes (``trace.check``).
+whatever is left over. That the formulas are right is not assumed: the graph is executed at further sizes (``compared.check``).
 """
 
 from __future__ import annotations

@@ -8,6 +8,13 @@ from torch import Tensor, nn
 from hwmodels.errors import FileError
 
 Size = tuple[int, int]
+EXAMPLE = (12, 16)
+"""Height and width at which modules are exported, if they accept them."""
+OTHER = (17, 14)
+"""A second size, at which the graph must compute the same function."""
+THIRD = (9, 20)
+"""A third one."""
+PLAIN_SIZES: tuple[Size, ...] = (EXAMPLE, OTHER, THIRD)
 STEPS = (1, 2, 4, 8, 16, 3, 6, 12, 24, 32, 7, 10, 14, 20, 48, 64, 128)
 """Multiples that networks ask for, the usual ones first."""
 PLAIN: tuple[Size, ...] = ((19, 37), (41, 71), (74, 26))

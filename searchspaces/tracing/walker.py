@@ -37,6 +37,7 @@ from searchspaces.tracing.calls import (
     writes,
 )
 from searchspaces.tracing.calls.writes import Blank, in_place, partly, untold, write
+from searchspaces.tracing.origins import first_names, is_leaf, module_path, source_line
 from searchspaces.tracing.spellings import spelled
 from searchspaces.tracing.statistics import match_moment
 
@@ -63,7 +64,7 @@ class Walker:
     def __init__(self, program: Any, size: Shape, states: Sequence[State] = ()) -> None:
         self.program = program
         self.parameters: dict[str, str] = dict(program.graph_signature.inputs_to_parameters)
-        self.first_name = _first_names(program.state_dict)
+        self.first_name = first_names(program.state_dict)
         self.nodes: list[Node] = [Node("input", Input(size[1]))]
         self.by_name: dict[str, Node] = {"input": self.nodes[0]}
         self.uncounted: list[str] = []
@@ -265,8 +266,8 @@ class Walker:
 
     def _at(self, call: fx.Node, kind: str) -> str:
         """Operator, module and source line of a call."""
-        path = _module_path(self._outermost(call)) or "the network itself"
-        line = _source_line(self._outermost(call))
+        path = module_path(self._outermost(call)) or "the network itself"
+        line = source_line(self._outermost(call))
         return f"aten.{kind} at {path}{f' ({line})' if line else ''}"
 
     def _outermost(self, call: fx.Node) -> fx.Node:
@@ -284,8 +285,8 @@ class Walker:
         suffix: str = "",
     ) -> str:
         outer = self._outermost(call)
-        path = self._layer_path(call) if op.quantized else _module_path(outer)
-        own, kind = bool(op.quantized) or _is_leaf(outer), operator_name(outer).split(".")[0]
+        path = self._layer_path(call) if op.quantized else module_path(outer)
+        own, kind = bool(op.quantized) or is_leaf(outer), operator_name(outer).split(".")[0]
         parts = [path] if own and path else [path, kind] if path else [kind]
         name = ".".join([*parts, suffix] if suffix else parts)
         unique, copies = name, 1
@@ -343,13 +344,7 @@ class Walker:
             target = self.parameters.get(source.name)
             if target is not None and target.endswith(".weight"):
                 return self.first_name[target].removesuffix(".weight")
-        return _module_path(self._outermost(call))
-
-
-def _first_names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Name of each parameter -> the first name of the same one: modules may hold one under several names."""
-    first: dict[tuple[int, tuple[int, ...]], str] = {}
-    return {name: first.setdefault((value.data_ptr(), tuple(value.shape)), name) for name, value in state.items()}
+        return module_path(self._outermost(call))
 
 
 class _Several(tuple[Any, ...]):
@@ -372,25 +367,3 @@ def _names(values: Iterable[Any]) -> Iterable[str]:
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, str):
                 yield item
-
-
-def _module_path(call: fx.Node) -> str:
-    stack = call.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
-
-
-def _is_leaf(call: fx.Node) -> bool:
-    """Whether the call was made inside a module of torch itself (``nn.ReLU``), whose path then names it."""
-    stack = call.meta.get("nn_module_stack") or {}
-    kind = str(list(stack.values())[-1][1]) if stack else ""
-    return "torch.nn.modules" in kind and "container" not in kind
-
-
-def _source_line(call: fx.Node) -> str:
-    """``file.py:12`` of the innermost frame outside torch."""
-    frames = [line.strip() for line in str(call.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File")]
-    for frame in reversed(frames):
-        if "/torch/" not in frame:
-            file, line = frame.split(", ")[:2]
-            return f"{file.removeprefix('File ').strip(chr(34)).rsplit('/', 1)[-1]}:{line.removeprefix('line ')}"
-    return ""

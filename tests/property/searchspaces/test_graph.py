@@ -13,7 +13,8 @@ from searchspaces.ir.graph import execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.ir.shapes import propagate
 from searchspaces.ir.transposed import transposed_to_shuffled
-from searchspaces.tracing.trace import check, trace
+from searchspaces.tracing.compared import check
+from searchspaces.tracing.trace import trace
 
 
 @given(

@@ -25,7 +25,8 @@ from searchspaces.ir.graph import execute
 from searchspaces.networks import through_spandrel
 from searchspaces.networks.input_channels import parse
 from searchspaces.networks.recognition import Recognised, look, recognise
-from searchspaces.tracing.trace import check, trace
+from searchspaces.tracing.compared import check
+from searchspaces.tracing.trace import trace
 
 
 class Enlarging(nn.Module):

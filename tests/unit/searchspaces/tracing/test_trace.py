@@ -19,7 +19,8 @@ from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.networks.registry import NETWORKS, build
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.tracing.trace import check, trace
+from searchspaces.tracing.compared import check
+from searchspaces.tracing.trace import trace
 
 SIZES = SMALL | {
     "fsrcnn": {"d": 10, "s": 4, "m": 2, "activation": "prelu"},
