@@ -15,6 +15,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lone_plan import lone_plan
 from onnx import numpy_helper
 from PIL import Image
 from random_networks import float_graph, quantize
@@ -22,11 +23,9 @@ from random_networks import float_graph, quantize
 from hwmodels.errors import FileError, HwsearchError, UsageError
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
-from hwsearch.documents.plan import Plan, Predicted, Provenance
 from hwsearch.formats.reading import pricing
 from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.writing.exporters import EXPORTERS
-from hwsearch.quant.network import storage
 from searchspaces.data import decoding
 
 FEW = settings(
@@ -43,24 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan with its integers, as a run writes them, and an exported file."""
     folder = tmp_path_factory.mktemp("whole")
     q = quantize(float_graph("fsrcnn-relu"), 5, 7)
-    digest = storage.save(q, folder / "plan-01.safetensors")
-    plan = Plan(
-        name="plan-01",
-        network="fsrcnn",
-        scale=2,
-        target="host",
-        input_height=24,
-        input_width=32,
-        scope="all",
-        weight_bits={name: layer.bits for name, layer in q.layers.items()},
-        activation_bits={"input": 7},
-        predicted=Predicted(loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
-        integers="plan-01.safetensors",
-        integers_sha256=digest,
-        provenance=Provenance(
-            created="2031-01-01", seed=0, weights_sha256="", device_sha256="", calibration=[], versions={}, origin="exact"
-        ),
-    )
+    plan = lone_plan(folder, q, {"input": 7})
     write_json(folder / "plan-01.json", plan)
     EXPORTERS["onnx"](q, folder / "net.onnx", metadata=plan.origin)
     return folder

@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from lone_plan import lone_plan
 from random_networks import float_graph, quantize
 
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
-from hwsearch.documents.plan import Plan, Predicted, Provenance
 from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.writing.exporters import EXPORTERS
-from hwsearch.quant.network import storage
 
 
 @pytest.fixture(scope="module")
@@ -21,24 +20,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan of 3-bit weights and 5-bit tensors on its own, without a run."""
     folder = tmp_path_factory.mktemp("plan")
     q = quantize(float_graph("fsrcnn-relu"), 3, 5)
-    digest = storage.save(q, folder / "plan-01.safetensors")
-    plan = Plan(
-        name="plan-01",
-        network=q.graph.name,
-        scale=2,
-        target="host",
-        input_height=24,
-        input_width=32,
-        scope="all",
-        weight_bits=dict.fromkeys(q.layers, 3),
-        activation_bits=dict.fromkeys(q.graph.width_groups().values(), 5),
-        predicted=Predicted(loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
-        integers="plan-01.safetensors",
-        integers_sha256=digest,
-        provenance=Provenance(
-            created="2031-01-01", seed=0, weights_sha256="", device_sha256="", calibration=[], versions={}, origin="exact"
-        ),
-    )
+    plan = lone_plan(folder, q, dict.fromkeys(q.graph.width_groups().values(), 5), q.graph.name)
     write_json(folder / "plan-01.json", plan.sealed())
     return folder / "plan-01.json"
 

@@ -10,11 +10,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from lone_plan import lone_plan
 from PIL import Image
 
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
-from hwsearch.documents.plan import Plan, Predicted, Provenance
+from hwsearch.documents.plan import Plan
 from hwsearch.formats.c import emulator
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
@@ -47,32 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     row = space.uniform(4, 8)
     qgraph = calibrate(graph, [crop.low for crop in crops], space).quantized(row)
     folder = tmp_path_factory.mktemp("plans")
-    digest = storage.save(qgraph, folder / "plan-01.safetensors")
-    weight_bits, activation_bits = space.named(row)
-    plan = Plan(
-        name="plan-01",
-        network="fsrcnn",
-        scale=2,
-        target="host",
-        input_height=24,
-        input_width=32,
-        scope="all",
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        predicted=Predicted(loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
-        integers="plan-01.safetensors",
-        integers_sha256=digest,
-        provenance=Provenance(
-            created="2031-01-01",
-            seed=0,
-            network_arguments={"d": 6, "s": 4, "m": 1},
-            weights_sha256="",
-            device_sha256="",
-            calibration=[],
-            versions={},
-            origin="exact",
-        ),
-    )
+    plan = lone_plan(folder, qgraph, space.named(row)[1], d=6, s=4, m=1)
     write_json(folder / "plan-01.json", plan.sealed())
     return Made(folder / "plan-01.json", plan, qgraph)
 

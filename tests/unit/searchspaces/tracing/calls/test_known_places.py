@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from spelled import Spelled
+from torch import Tensor
 
 from searchspaces.ir.graph import Node, execute
 from searchspaces.tracing.trace import trace
@@ -80,19 +81,6 @@ ONE_SIZE: dict[str, Callable[[Tensor], Tensor]] = {
         align_corners=False,
     ),
 }  # fmt: skip
-
-
-class Spelled(nn.Module):
-    """A layer, a spelling, a layer."""
-
-    def __init__(self, spelling: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.last, self.spelling = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1), spelling
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.last(self.spelling(self.first(x)))
-        return found
 
 
 @pytest.mark.parametrize("name", ANY_SIZE)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from spelled import Spelled, Spelling
+from torch import Tensor
 
 from searchspaces.ir.graph import execute
 from searchspaces.tracing.trace import trace
 
 MIX = torch.linspace(-1, 1, 64).view(1, 8, 8)
 FORMS = torch.linspace(-1, 1, 512).view(8, 8, 8)
-Spelling = Callable[[Tensor], Tensor]
 
 
 def _normalized(y: Tensor) -> Tensor:
@@ -39,19 +37,6 @@ ANY_SIZE: dict[str, Spelling] = {
     "cut before a layer that pads": lambda y: y[..., 1:, :-1],
     "parts by steps": _halves_of_two_enlargements,
 }
-
-
-class Spelled(nn.Module):
-    """A layer, a spelling, a layer."""
-
-    def __init__(self, spelling: Spelling) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.last, self.spelling = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1), spelling
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.last(self.spelling(self.first(x)))
-        return found
 
 
 @pytest.mark.parametrize("name", ANY_SIZE)
