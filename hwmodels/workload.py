@@ -75,6 +75,16 @@ class Reduce:
     stride: int = 1
 
     @property
+    def is_softmax(self) -> bool:
+        """Whether every value becomes its share: its exponential over the sum of all."""
+        return self.keeps and self.function == "function"
+
+    @property
+    def is_normalization(self) -> bool:
+        """Whether every value is brought to a common mean, deviation or length."""
+        return self.keeps and self.function != "function"
+
+    @property
     def passes(self) -> int:
         """How often every value is read."""
         return 2 if self.keeps else 1
@@ -174,6 +184,16 @@ class Layer:
     @property
     def reduces(self) -> bool:
         return isinstance(self.work, Reduce)
+
+    @property
+    def is_softmax(self) -> bool:
+        """See ``Reduce``."""
+        return isinstance(self.work, Reduce) and self.work.is_softmax
+
+    @property
+    def is_normalization(self) -> bool:
+        """See ``Reduce``."""
+        return isinstance(self.work, Reduce) and self.work.is_normalization
 
     @property
     def channelwise(self) -> bool:

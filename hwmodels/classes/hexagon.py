@@ -182,8 +182,10 @@ def _kind(layer: Layer, channels: int) -> int:
             return DEPTHWISE_TAP if groups == channels > 1 else MATRIX
         case Map():
             return PICTURE if channels <= PICTURE_CHANNELS else MAP
-        case Reduce(keeps=True, function=function):
-            return SOFTMAX if function == "function" else NORMALIZE
+        case Reduce(is_softmax=True):
+            return SOFTMAX
+        case Reduce(is_normalization=True):
+            return NORMALIZE
         case Reduce():
             return WINDOW_TAP
         case Move(how="copy" | "view"):

@@ -85,13 +85,12 @@ def _products(workload: Workload, layer: Layer, work: Contract, lanes: float) ->
 
 
 def _statistics(work: Reduce, read: int, written: int) -> Iterator[Counts]:
-    if work.keeps:
-        if work.function == "function":
-            yield {"softmax": written, "softmax_row": written / work.over}
-            yield {"softmax": written}
-        else:
-            yield {"normalize": written, "normalize_row": written / work.over}
-            yield {"normalize": written}
+    if work.is_softmax:
+        yield {"softmax": written, "softmax_row": written / work.over}
+        yield {"softmax": written}
+    elif work.is_normalization:
+        yield {"normalize": written, "normalize_row": written / work.over}
+        yield {"normalize": written}
     elif work.kernel is not None and work.function == "compare":
         yield {"window": written, "window_value": written * work.over}
     elif work.kernel is not None:

@@ -139,7 +139,7 @@ def _is_decoded(layer: Layer) -> bool:
 def _calls(layer: Layer, codes: bool) -> int:
     """Operators that run for a layer."""
     work = layer.work
-    if isinstance(work, Reduce) and work.keeps and work.function != "function":
+    if layer.is_normalization:
         return NORMALIZED + (DECODED + ENCODED if codes else 0)
     if not codes:
         return 1
@@ -243,10 +243,9 @@ def _of_map(layer: Layer, work: Map, read: int, written: int, codes: bool) -> di
 
 
 def _of_reduction(work: Reduce, read: int, written: int, codes: bool) -> dict[str, float]:
-    is_softmax = work.function == "function"
     if work.keeps:
-        rows = _begun(is_softmax, codes) * read / work.over
-        return {"softmax_s" if is_softmax else "normalize_s": max(read, written), "row_s": rows}
+        rows = _begun(work.is_softmax, codes) * read / work.over
+        return {"softmax_s" if work.is_softmax else "normalize_s": max(read, written), "row_s": rows}
     return {"slope_s": read * DOUBLE} if codes else {"elementwise_s": max(read, written) * work.passes}
 
 

@@ -46,7 +46,7 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
             patch = MAX_PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
             size = layer.weight_count * packed[:, None] + patch * width[None, :]
             buffers.append((row, f"{layer.name} scratch", row, When(weights[row], columns[layer.inputs[0]], size)))
-        elif isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function":
+        elif isinstance(layer.work, Reduce) and layer.work.is_softmax:
             size = WIDE_BYTES * layer.work.over * (width > 1)[None, :] * np.ones((choices, 1))
             buffers.append((row, f"{layer.name} scratch", row, When(columns[layer.inputs[0]], columns[layer.output], size)))
         elif layer.of_tensors and isinstance(layer.work, Contract):

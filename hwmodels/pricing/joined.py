@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.workload import Reduce, Workload
+from hwmodels.workload import Workload
 
 
 class Joined(NamedTuple):
@@ -37,7 +37,7 @@ def joined(workload: Workload, products: bool) -> Joined:
             _skip(found, row)
         elif products and layer.maps():
             _element_wise(workload, main, found, row)
-        elif products and isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function":
+        elif products and layer.is_softmax:
             _softmax(workload, main, found, row)
     return found
 

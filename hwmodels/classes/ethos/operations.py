@@ -22,11 +22,6 @@ from hwmodels.classes.ethos.storage import THIN, beside, copied_in, thinned
 from hwmodels.workload import Contract, Layer, Map, Move, Piece, Reduce, Tensor, Workload
 
 
-def is_softmax(layer: Layer) -> bool:
-    """Whether a layer makes shares of one out of the values of each row."""
-    return isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function"
-
-
 def apart(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """The bounds of a 16-bit layer of few channels, which the compiler does not fuse: it takes them in another shape, unless they
     are written into the place of a concatenation."""
@@ -110,7 +105,7 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
         return []
     if layer.contracts:
         return _contraction(workload, layer, array, make, wide)
-    if is_softmax(layer):
+    if layer.is_softmax:
         return tokens.passes(source, make, array)
     other = float(array.other[wide])
     match layer.work:

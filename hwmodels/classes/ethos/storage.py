@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import BRICK, up
-from hwmodels.workload import Layer, Move, Reduce, Tensor, Workload
+from hwmodels.workload import Layer, Move, Tensor, Workload
 
 THIN = 8
 """Channels below which element-wise operations take a tensor in another shape."""
@@ -22,8 +22,7 @@ THIN = 8
 def beside(layer: Layer) -> bool:
     """Whether the compiler leaves the layer to the processor beside the array."""
     turned = isinstance(layer.work, Move) and layer.work.how == "transpose" and bool(layer.work.shape)
-    normalizes = isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function != "function"
-    return (layer.moves("shuffle", "transpose", "gather") and not turned) or normalizes
+    return (layer.moves("shuffle", "transpose", "gather") and not turned) or layer.is_normalization
 
 
 def in_place(workload: Workload) -> list[int]:

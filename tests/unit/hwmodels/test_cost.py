@@ -13,6 +13,7 @@ from hwmodels.errors import UncountedError, UsageError, grouped
 from hwmodels.numbers import INT8, Int, Precision
 from hwmodels.pricing import memory
 from hwmodels.workload import Contract, Layer, Tensor, Workload
+from hwsearch.documents.results import LayerRow
 
 
 def one_conv(channels: int, outputs: int, kernel: int, height: int, width: int, op: str = "conv") -> Workload:
@@ -107,11 +108,10 @@ def test_explained_layers_add_up_to_the_plan() -> None:
 
 
 def test_explained_rows_are_rows_of_the_results() -> None:
-    results = pytest.importorskip("hwsearch.documents.results")
     workload = edsr(blocks=1, width=8, height=20, pixels=20, scale=2)
     table = table_of("host", workload)
     for row in cost.explain(table, np.zeros(table.decisions, dtype=np.int8)):
-        results.LayerRow(**row)
+        LayerRow(**row)
 
 
 def test_uniform_single_precision_counts_four_bytes() -> None:
