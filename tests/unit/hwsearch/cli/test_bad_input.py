@@ -241,7 +241,8 @@ def test_grey_alpha_and_16_bit_pictures_are_used(capsys: pytest.CaptureFixture[s
     Image.fromarray(rgb).convert("L").save(photos / "a_grey.png")
     Image.fromarray(np.dstack([rgb, rgb[..., 0]]), "RGBA").save(photos / "b_alpha.png")
     Image.fromarray(rgb[..., 1].astype(np.uint16) * 257).save(photos / "c_16bit.png")
-    assert main([*job.words, "--images", str(photos), "--out", str(tmp_path / "run")]) == 0
+    quick = ["--quick", "--evaluations", "8"]
+    assert main([*job.words, *quick, "--images", str(photos), "--out", str(tmp_path / "run")]) == 0
     assert "transparency dropped" in capsys.readouterr().err
 
 
