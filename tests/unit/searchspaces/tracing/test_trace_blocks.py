@@ -163,8 +163,10 @@ def test_priced(name: str) -> None:
         device = catalogue.load(target)
         workload = to_workload(traced(name), *SIZES[0])
         space = build_space(workload, device.weight_formats, device.tensor_formats)
-        priced = cost.lower(device, workload, space)
-        assert priced is not None
+        table = cost.lower(device, workload, space)
+        found = cost.estimate(table, space.uniform(8, 8))
+        assert 0 < found.latency_s[0] < 1
+        assert found.peak_activation_bytes[0] >= max(tensor.elements for tensor in workload.tensors)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
