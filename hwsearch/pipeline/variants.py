@@ -17,7 +17,7 @@ Nothing is trained between rewriting and searching.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from hwmodels.errors import BudgetError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import reading
 from hwsearch.documents.clock import Clock
-from hwsearch.documents.configuration import SCHEMA, Rewritten
+from hwsearch.documents.configuration import SCHEMA, Rewritings, Rewritten
 from hwsearch.documents.files import jsonable, write_json
 from hwsearch.documents.progress import Progress, Silent
 from hwsearch.documents.results import Results
@@ -116,32 +116,48 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             if not known.networks:
                 known, made = decide.decided(request, found, whole, photos, known, progress)
                 write_json(run.path / on_disk.BLOCKS, known)
-        results: dict[str, Results] = {}
-        refused: BudgetError | None = None
-        for name, network in known.networks.items():
-            if not network.evaluations:
-                continue
-            rewriting = Rewriting(tuple(network.blocks), branches.written(network.branches))
-            own = made.get(name) or decide.posed(request, found, rewriting).losing(network.lost_db)
-            place = run.path / name
-            reading.refuse_link(place)
-            leg = replace(
-                own.request,
-                run_dir=place,
-                resume=(place / on_disk.RUN).is_file(),
-                evaluations=network.evaluations,
-                probes=network.probes,
-            )
-            try:
-                results[name] = pipeline.optimize(leg, progress, own.shared)
-            except BudgetError as error:  # of what was simulated; another network may have a plan
-                refused = refused or error
-        if not results:
-            raise refused or BudgetError("no plan meets the budgets")
+
+        def network(name: str) -> RewrittenNetwork:
+            rewritten = known.networks[name]
+            rewriting = Rewriting(tuple(rewritten.blocks), branches.written(rewritten.branches))
+            return made.get(name) or decide.posed(request, found, rewriting).losing(rewritten.lost_db)
+
+        results = _searched(run.path, known, network, progress)
         joint = joined.results(request, whole.problem, photos, known, results, clock).placed(run.path)
         write_json(run.results_path, joint)
         html.write(joint, run.path)
     return joint
+
+
+def _searched(
+    path: Path, known: Rewritings, network: Callable[[str], RewrittenNetwork], progress: Progress
+) -> dict[str, Results]:
+    """The runs of the networks that are worth plans, in the folder ``path`` of all.
+
+    Raises:
+        BudgetError: none of them has a plan that meets the budgets; that of the first.
+    """
+    found: dict[str, Results] = {}
+    refused: BudgetError | None = None
+    for name, rewritten in known.networks.items():
+        if not rewritten.evaluations:
+            continue
+        own, place = network(name), path / name
+        reading.refuse_link(place)
+        leg = replace(
+            own.request,
+            run_dir=place,
+            resume=(place / on_disk.RUN).is_file(),
+            evaluations=rewritten.evaluations,
+            probes=rewritten.probes,
+        )
+        try:
+            found[name] = pipeline.optimize(leg, progress, own.shared)
+        except BudgetError as error:  # of what was simulated; another network may have a plan
+            refused = refused or error
+    if not found:
+        raise refused or BudgetError("no plan meets the budgets")
+    return found
 
 
 @contextlib.contextmanager
