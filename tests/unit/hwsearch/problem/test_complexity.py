@@ -99,7 +99,6 @@ def test_commands_take_them_and_name_them(
     for compared in (
         ["methods", "compare", *on_one, "--method", "mse", "--bits", "8/8"],
         ["proxies", "compare", "--probes", "10"],
-        ["allocators", "compare", *on_one, "--budget", "loss=9dB", "--allocator", "snr_threshold"],
     ):
         assert answer(capsys, *compared, *words)["branches"] == ranks
     run, several = str(tmp_path / "run"), str(tmp_path / "several")
