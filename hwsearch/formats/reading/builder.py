@@ -154,6 +154,15 @@ class Builder:
                 self._ordered[value] = self.emit(f"{value.name}.permuted", Permute(value.axes), [value.name])
         return self._ordered[value]
 
+    def ending_in(self, value: Map, axes: Sequence[int]) -> Map:
+        """The same value, of which ``axes`` are the last ones of the tensor behind it: with a node that exchanges axes where it
+        must. Operators of pictures look at the last two axes alone."""
+        rank, last = len(value.axes), len(axes)
+        if {value.axes[axis] for axis in axes} <= {rank - 2, rank - 1} or last > 2:
+            return value
+        order = [axis for axis in range(rank) if axis not in axes] + sorted(axes)
+        return Map(self.lying(self.turned(value, order)), tuple(map(order.index, range(rank))))
+
     def pointwise(self, name: str, op: Op, values: Sequence[Map], weights: Mapping[str, Tensor] | None = None) -> Map:
         """An element-wise operator of values of one rank. Where all have their axes in one order, it works on the tensors as
         they lie; a weight is then turned as well.
@@ -189,11 +198,13 @@ class Builder:
 
     # What is known of values
 
-    def never_negative(self, name: str) -> bool:
-        """Whether a tensor has no values below zero, for pictures of 0..1."""
+    def never_negative(self, name: str, *, pictures: bool = True) -> bool:
+        """Whether a tensor has no values below zero. ``pictures``: of these that is known, as of those of 0..1."""
         node = self.nodes[name]
         match node.op:
-            case Input() | Relu() | Relu6() | Sigmoid() | Softmax() | Abs() | Exp() | Softplus():
+            case Input():
+                return pictures
+            case Relu() | Relu6() | Sigmoid() | Softmax() | Abs() | Exp() | Softplus():
                 return True
             case Clip(low=low):
                 return low >= 0
@@ -202,9 +213,9 @@ class Builder:
             case Add() | Mul():
                 constant = node.weights.get("other")
                 positive = constant is None or bool((constant >= 0).all())
-                return positive and all(self.never_negative(source) for source in node.inputs)
+                return positive and all(self.never_negative(source, pictures=pictures) for source in node.inputs)
             case View() | Concat() | Mean() | MaxPool() | AvgPool():
-                return all(self.never_negative(source) for source in node.inputs)
+                return all(self.never_negative(source, pictures=pictures) for source in node.inputs)
         return False
 
     # Moves that several operators are

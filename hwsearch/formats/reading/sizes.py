@@ -162,9 +162,15 @@ def _accepted(walk: Rewalk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, 
             if one is None or one[0].misfits:
                 break
             read.append(one)
-        if len(read) == len(sizes):
+        if len(read) == len(sizes) and _fits(walk, (2 * sizes[0][0], 2 * sizes[0][1])):  # those of odd steps are all odd
             return step, sizes, read
     return None
+
+
+def _fits(walk: Rewalk, size: Size) -> bool:
+    """Whether a size suits every operator, as far as that can be told."""
+    read = _tried(walk, TraceSize(*size))
+    return read is not None and not read[0].misfits
 
 
 def _tried(walk: Rewalk, sample: TraceSize) -> tuple[Builder, list[Node]] | None:

@@ -175,7 +175,7 @@ def _cut(
     if "output_shape" in call.attrs or mode.startswith("SAME"):
         wanted = call.integers("output_shape", default=[side * stride for side in walk.shape(source)[2:]])
         total = [side + more - want for side, more, want in zip(whole, added, wanted[-2:], strict=True)]
-        first = [t - t // 2 if mode == "SAME_LOWER" else t // 2 for t in total]
+        first = [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in total]  # the operator's definition
         pads = [*first, *(t - f for t, f in zip(total, first, strict=True))]
     else:
         pads = call.integers("pads", default=[0] * 4) if mode == "NOTSET" else [0] * 4

@@ -47,9 +47,8 @@ def padded(
         return _wrapped(walk, name, value, around)
     if mode not in MODES:
         raise NotRead(f"{mode} padding")
-    padded_axes = {value.axes[axis] for axis, ends in around.items() if any(ends)}
-    if mode != "constant" and not padded_axes <= {len(value.axes) - 2, len(value.axes) - 1}:
-        value = walk.whole(walk.lying(value))  # only the last two axes are padded with what lies inside
+    if mode != "constant":
+        value = walk.ending_in(value, [axis for axis, ends in around.items() if any(ends)])
     lying = {value.axes[axis]: ends for axis, ends in around.items()}
     sides = [side for axis in reversed(range(len(value.axes))) for side in lying.get(axis, (0, 0))]
     while len(sides) > 4 and not any(sides[-2:]):
@@ -81,8 +80,10 @@ def _resize(walk: Walk, call: Call) -> Value:
     value = call.map()
     shape = walk.shape(value)
     factors, after = _target(call, shape)
-    if len(shape) != 4 or any(after[axis] != shape[axis] for axis in range(4) if value.axes[axis] < 2):
+    changed = [axis for axis in range(len(shape)) if after[axis] != shape[axis]]
+    if len(shape) != 4 or len(changed) > 2:
         raise NotRead(f"{list(shape)} to {list(after)}")
+    value = walk.ending_in(value, changed)
     axes = (value.axes.index(2), value.axes.index(3))
     before, wanted = [shape[axis] for axis in axes], [after[axis] for axis in axes]
     scales = None if factors is None else [factors[axis] for axis in axes]
@@ -188,9 +189,11 @@ def _pool(walk: Walk, call: Call) -> Map | list[Map]:
     mean, counted = call.kind == "AveragePool", bool(call.attrs.get("count_include_pad", 0))
     even = (top, left) == (bottom, right)
     if not even or 2 * top > kernel[0] or 2 * left > kernel[1]:
-        if (mean and not counted) or (not mean and not walk.never_negative(value.name)):
+        if mean and not counted:
             raise NotRead("uneven padding")
-        value = padded(walk, f"{call.name}.pad", value, {2: (top, bottom), 3: (left, right)})
+        # the border once more changes no maximum
+        how = "constant" if mean or walk.never_negative(value.name, pictures=False) else "edge"
+        value = padded(walk, f"{call.name}.pad", value, {2: (top, bottom), 3: (left, right)}, how)
         top = left = 0
     if mean:
         return walk.put(call.name, AvgPool(kernel, strides, (top, left), counted), [value])

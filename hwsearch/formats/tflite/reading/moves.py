@@ -199,15 +199,16 @@ def _pad(walk: Walk, call: Call) -> Value:
     if mode is None:
         raise NotRead("symmetric padding")
     constant = float(call.constant(2).reshape(-1)[0]) if call.kind == "PADV2" else 0.0
-    padded_axes = {value.axes[axis] for axis, ends in enumerate(amounts.tolist()) if any(ends)}
-    if mode != "constant" and not padded_axes <= {len(value.axes) - 2, len(value.axes) - 1}:
-        value = walk.whole(walk.lying(value))  # only the last two axes are padded with what lies inside
+    if mode != "constant":
+        value = walk.ending_in(value, [axis for axis, ends in enumerate(amounts.tolist()) if any(ends)])
     lying = {value.axes[axis]: ends for axis, ends in enumerate(amounts.tolist())}
     sides = [side for axis in reversed(range(len(value.axes))) for side in lying[axis]]
     while len(sides) > 4 and not any(sides[-2:]):
         del sides[-2:]
     if not any(sides):
         return value
+    if mode != "constant" and len(sides) > 4:
+        raise NotRead(f"{mode} padding of more than two axes")
     return Map(walk.emit(call.name, Pad(tuple(sides), mode, constant), [value.name]), value.axes)
 
 

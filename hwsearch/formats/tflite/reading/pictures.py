@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.tflite.reading.layers import same_padding, strides_of
@@ -71,9 +72,11 @@ def _pool(walk: Walk, call: Call) -> Value:
     left, right, top, bottom = same_padding(walk, call, value, kernel, strides, (1, 1))
     mean = call.kind == "AVERAGE_POOL_2D"
     if (left, top) != (right, bottom) or 2 * top > kernel[0] or 2 * left > kernel[1]:
-        if mean or not walk.never_negative(value.name):
+        if mean:
             raise NotRead("uneven padding")
-        value = walk.put(f"{call.name}.pad", Pad((left, right, top, bottom)), [value])
+        zeros = walk.never_negative(value.name, pictures=False)  # else the border once more, which changes no maximum
+        how: Any = "constant" if zeros else "replicate"
+        value = walk.put(f"{call.name}.pad", Pad((left, right, top, bottom), how), [value])
         left = top = 0
     op = AvgPool(kernel, strides, (top, left), False) if mean else MaxPool(kernel, strides, (top, left))
     return walk.last(walk.put(call.name, op, [value]))

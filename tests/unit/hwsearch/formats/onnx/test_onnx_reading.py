@@ -59,6 +59,7 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
         {"w": _array(4, 3, 5, 5)},
     ),
     "transposed, same": (11, node("ConvTranspose", "w", strides=[2, 2], auto_pad="SAME_UPPER"), {"w": _array(4, 3, 3, 3)}),
+    "transposed, to a size": (11, node("ConvTranspose", "w", strides=[2, 2], output_shape=[48, 64]), {"w": _array(4, 3, 3, 3)}),
     "depth to space DCR": (11, node("DepthToSpace", blocksize=2), {}),
     "depth to space CRD": (13, node("DepthToSpace", blocksize=2, mode="CRD"), {}),
     "space to depth": (13, node("SpaceToDepth", blocksize=2), {}),
@@ -125,6 +126,7 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
     "length": (13, node("ReduceL2", axes=[1]), {}),
     "lp normalization": (13, node("LpNormalization", axis=1), {}),
     "max pooling": (12, node("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
+    "max pooling, one pixel behind": (12, node("MaxPool", kernel_shape=[2, 2], auto_pad="SAME_UPPER"), {}),
     "average pooling": (19, node("AveragePool", kernel_shape=[2, 2], strides=[2, 2]), {}),
     "average pooling, padded": (11, node("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), {}),
     "global max": (13, node("GlobalMaxPool"), {}),
@@ -147,6 +149,23 @@ def test_one_operator(name: str, tmp_path: Path) -> None:
     if "z" in one.input:  # away from zero
         nodes.insert(0, helper.make_node("Exp", ["x"], ["z"]))
     assert difference(written(tmp_path / "net.onnx", nodes, constants, opset=opset)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_one_operator_of_what_lies_channels_last(name: str, tmp_path: Path) -> None:
+    """Behind a product over the last axis the tensor lies with its channels last, and the operator sees it through a transpose."""
+    opset, one, constants = ONE[name]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["last", "mixed"], ["lies"]),
+        helper.make_node("Transpose", ["lies"], ["first"], perm=[0, 3, 1, 2]),
+        *([helper.make_node("Exp", ["first"], ["z"])] if "z" in one.input else []),
+    ]
+    behind = onnx.NodeProto()
+    behind.CopyFrom(one)
+    behind.input[:] = ["first" if read == "x" else read for read in one.input]
+    path = written(tmp_path / "net.onnx", [*nodes, behind], {**constants, "mixed": _array(4, 4, seed=9)}, opset=opset)
+    assert difference(path) < 1e-5
 
 
 @pytest.mark.parametrize("opset", [9, 13])
@@ -203,6 +222,13 @@ def test_zeros_in_front_of_max_pooling_agree_with_the_runtime(tmp_path: Path) ->
     ]
     path = written(tmp_path / "net.onnx", nodes, {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], I64)})
     check(inspect(path), (12, 16))
+
+
+def test_windows_that_end_at_the_border_of_odd_pictures_alone(tmp_path: Path) -> None:
+    """Odd multiples of three have no window that the border cuts off, even ones do."""
+    pool = node("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    found = inspect(written(tmp_path / "net.onnx", [pool], opset=19))
+    assert "windows that are cut off by the border" in found.graph.uncounted[0]
 
 
 def test_what_the_file_computes_of_constants(tmp_path: Path) -> None:
