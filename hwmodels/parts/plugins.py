@@ -122,7 +122,7 @@ def execute(path: Path, source: bytes, name: str) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script ends the process where it is done
         del sys.modules[name]
         raise FileError(f"{path}: cannot be imported ({type(error).__name__}: {error})", _advice(error)) from error
     finally:
@@ -130,8 +130,10 @@ def execute(path: Path, source: bytes, name: str) -> ModuleType:
     return module
 
 
-def _advice(error: Exception) -> str:
-    """What to do about a field that another version of a class had."""
+def _advice(error: BaseException) -> str:
+    """What to do about a script, or about a field that another version of a class had."""
+    if isinstance(error, SystemExit):
+        return 'It ends the process while it is imported: put what it runs under `if __name__ == "__main__":`.'
     found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     return f"If {found[1]} is hwsearch's: this version of it has no {found[2]}; leave that out." if found else ""
 

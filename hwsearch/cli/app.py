@@ -96,8 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Importing torch and tracing make a million objects that stay: looking for circles among them takes a tenth of a short run.
     gc.set_threshold(COLLECT_AFTER)
     terminal.settle_streams()
+    alone = as_json and not {"--help", "-h"} & set(words)
     try:
-        with _ended_politely():
+        with _ended_politely(), terminal.document_alone() if alone else contextlib.nullcontext():
             return _ended(words, as_json)
     except BrokenPipeError:
         _drop_output()
@@ -216,7 +217,7 @@ def _run(words: list[str]) -> int:
     try:
         with get_command(app).make_context("hwsearch", list(words), obj=tuple(words)) as context:
             context.command.invoke(context)
-            sys.stdout.flush()
+            terminal.stdout().flush()
     except typer.Exit as ending:
         return int(ending.exit_code)
     except _CLICK_ERROR as error:

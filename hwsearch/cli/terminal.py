@@ -12,10 +12,10 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hwmodels.errors import HwsearchError
 from hwsearch.documents import progress
@@ -93,10 +93,30 @@ def people() -> Console:
     return screen if screen.is_terminal else Screen(highlight=False, width=PIPE_WIDTH)
 
 
+_documents: list[TextIO] = []
+"""The stdout of ``document_alone``, while it lasts."""
+
+
+@contextmanager
+def document_alone() -> Iterator[None]:
+    """On stdout stands the document alone: what is printed meanwhile, by code of a person's own too, goes to stderr."""
+    _documents.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _documents.pop()
+
+
+def stdout() -> TextIO:
+    """Where the result of a command goes."""
+    return _documents[-1] if _documents else sys.stdout
+
+
 def write_document(document: Any) -> None:
     """One JSON document on stdout."""
-    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write(json.dumps(jsonable(document), indent=2, ensure_ascii=plain, allow_nan=False) + "\n")
+    plain = not (stdout().encoding or "").lower().startswith("utf")
+    stdout().write(json.dumps(jsonable(document), indent=2, ensure_ascii=plain, allow_nan=False) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, left: Sequence[str] = ()) -> Table:

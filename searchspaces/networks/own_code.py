@@ -90,22 +90,27 @@ class OwnCode:
         """
         from torch import nn
 
+        from searchspaces.networks.own_module import unwrapped
+
         if isinstance(maker, nn.Module):
             if self.arguments:
                 raise UsageError(f"{self.file}: {self.name} is a module, which takes no arguments", "Name what makes it.")
-            return maker
+            return unwrapped(maker, str(self))
         known = taken_by(maker)
         for key in self.arguments:
             if known is not None and key not in known:
                 hint = f"{closest(key, known)} It takes {', '.join(known)}." if known else "Leave it out."
                 raise UsageError(f"{self.file}: {self.name} has no argument {key!r}", hint)
+        if lacking := [key for key in needed_by(maker) if key not in self.arguments]:
+            given = " ".join(f"--arg {key}=VALUE" for key in lacking)
+            raise UsageError(f"{self.file}: {self.name} needs {', '.join(lacking)}", f"Give a value: {given}.")
         try:
             made = maker(**self.arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise FileError(f"{self.file}: {self.call} failed ({type(error).__name__}: {error})") from error
         if not isinstance(made, nn.Module):
             raise UsageError(f"{self.file}: {self.call} returned {type(made).__name__}, not a torch.nn.Module")
-        return made
+        return unwrapped(made, str(self))
 
 
 def taken_by(maker: Callable[..., Any]) -> list[str] | None:
@@ -117,6 +122,16 @@ def taken_by(maker: Callable[..., Any]) -> list[str] | None:
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return None
     return [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+
+
+def needed_by(maker: Callable[..., Any]) -> list[str]:
+    """The names of the arguments without which a callable cannot be called, as far as it tells."""
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    named = (one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+    return [one.name for one in named if one.default is one.empty]
 
 
 def is_same(asked: str, given: str) -> bool:

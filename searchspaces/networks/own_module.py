@@ -21,6 +21,37 @@ SIZES: tuple[Size, ...] = (
 """Pictures that a module is tried on, height x width: the first suits networks that want a multiple of 2, 4 or 8."""
 
 
+def unwrapped(module: nn.Module, target: str) -> nn.Module:
+    """The network without what makes it run faster or on several devices. Nothing that is marked for ``torch.compile`` is
+    compiled: a network is run on many sizes of pictures, for which each time minutes of compiling would pass.
+
+    Raises:
+        FileError: it is a TorchScript program, or holds one, which torch.export does not take; or weights without values.
+    """
+    torch.compiler.set_stance("force_eager")
+    while True:
+        inner = getattr(module, "_orig_mod", None)  # of torch.compile
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            break
+        module = inner
+    scripted = [name for name, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
+    if scripted and not scripted[0]:
+        raise FileError(
+            f"{target}: a TorchScript program, no module of Python", "torch.jit.save(it, 'net.ts'), then --model net.ts."
+        )
+    if scripted:
+        raise FileError(
+            f"{target}: {scripted[0]} in it is a TorchScript program", "Leave torch.jit.script away where it is built."
+        )
+    empty = [name for name, value in module.state_dict().items() if isinstance(value, Tensor) and value.is_meta]
+    if empty:
+        hint = "Build it on the CPU, without torch.device('meta') or init_empty_weights()."
+        raise FileError(f"{target}: weights without values, on the device 'meta': {', '.join(empty[:5])}", hint)
+    return module
+
+
 def in_single_precision(module: nn.Module, target: str) -> tuple[str, ...]:
     """Turn the numbers of a module into single precision, in which pictures come; what is said where they were others."""
     others = {numbers.dtype for numbers in module.parameters() if numbers.is_floating_point()} - {torch.float32}

@@ -108,3 +108,12 @@ def test_nohup_stays_in_force() -> None:
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=30) == 0
+
+
+def test_what_a_network_prints_stays_out_of_the_document(tmp_path: Path) -> None:
+    lines = ("from torch import nn", "print('imported')", "def build():", "    print('built')", "    return nn.Conv2d(1, 1, 1)")
+    (tmp_path / "net.py").write_text("\n".join(lines))
+    words = ["estimate", "--model", "net.py:build", "--target", "stm32h743", "--input", "12x16", "--plan", "W8A8", "--json"]
+    done = run([sys.executable, "-m", "hwsearch", *words], cwd=tmp_path)
+    assert json.loads(done.stdout)["target"] == "stm32h743"
+    assert done.stderr.decode().splitlines()[:2] == ["imported", "built"]

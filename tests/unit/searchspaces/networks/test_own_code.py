@@ -142,3 +142,88 @@ def test_the_digest_is_of_the_numbers_where_no_file_of_weights_is_given(file: Pa
     )
     assert one.weights_sha256 != other.weights_sha256
     assert one.weights_sha256 == again.weights_sha256
+
+
+WRAPPED = """
+import torch
+from torch import nn
+from net import build
+
+@torch.compile
+def doubled(x):
+    return 2 * x
+
+class Doubled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.compile(build())
+
+    def forward(self, x):
+        return doubled(self.inner(x))
+
+def compiled():
+    return torch.compile(build())
+
+def parallel():
+    return nn.DataParallel(torch.compile(build()))
+
+def scripted():
+    return torch.jit.script(build())
+
+def scripted_inside():
+    return nn.Sequential(nn.Identity(), torch.jit.script(build()))
+
+def without_values():
+    with torch.device("meta"):
+        return build()
+
+def needs(width, *, scale):
+    return build(width, scale)
+
+def leaves():
+    raise SystemExit(3)
+"""
+
+
+@pytest.fixture
+def wrapped(file: Path) -> Path:
+    path = file.with_name("wrapped.py")
+    path.write_text(WRAPPED)
+    return path
+
+
+@pytest.mark.parametrize("name", ["compiled", "parallel", "Doubled"])
+def test_nothing_is_compiled_and_names_are_those_of_the_network(
+    wrapped: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiling(*args: object, **options: object) -> None:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", compiling)
+    module = load_file(f"{wrapped}:{name}").module
+    assert [key for key in module.state_dict() if not key.startswith("inner.")] == (
+        [] if name == "Doubled" else ["0.weight", "0.bias", "2.weight", "2.bias"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message", "hint"),
+    [
+        ("scripted", FileError, "a TorchScript program", "torch.jit.save"),
+        ("scripted_inside", FileError, "1 in it is a TorchScript program", "torch.jit.script"),
+        ("without_values", FileError, "on the device 'meta': 0.weight", "on the CPU"),
+        ("needs(width=3)", UsageError, "needs scale", "--arg scale=VALUE"),
+        ("leaves", FileError, r"leaves\(\) failed \(SystemExit: 3\)", ""),
+    ],
+)
+def test_what_is_no_network_to_trace(wrapped: Path, name: str, kind: type[Exception], message: str, hint: str) -> None:
+    with pytest.raises(kind, match=message) as refused:
+        load_file(f"{wrapped}:{name}")
+    assert hint in refused.value.hint  # type: ignore[attr-defined]
+
+
+def test_a_script_that_ends_the_process_is_told(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(FileError, match="SystemExit") as refused:
+        load_file(f"{tmp_path / 'script.py'}:build")
+    assert "__main__" in refused.value.hint

@@ -153,7 +153,7 @@ def test_one_operator(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ONE)
 def test_one_operator_of_what_lies_channels_last(name: str, tmp_path: Path) -> None:
-    """Behind a product over the last axis the tensor lies with its channels last, and the operator sees it through a transpose."""
+    """Behind a product over the last axis the tensor lies with its channels last, seen through a transpose."""
     opset, one, constants = ONE[name]
     nodes = [
         helper.make_node("Transpose", ["x"], ["last"], perm=[0, 2, 3, 1]),
