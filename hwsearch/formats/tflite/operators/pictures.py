@@ -81,9 +81,10 @@ def _relu(writer: Writer, node: Node) -> int:
     exact = requant.bounds(node, target) == fused_bounds(activation, target)
     if not exact or source.is_wide or target.is_wide:
         raise FileError(f"{node.name!r}: TFLite's {operator} cannot bound codes as the plan does")
-    return writer.file.op(
-        operator, [writer.read(node.inputs[0], node)], writer.tensor(node.name, target, writer.shapes[node.name])
-    )
+    name, full = node.inputs[0], Plain(writer.full[node.name])
+    if name in writer.pictures:
+        return writer.file.op(operator, [writer.read(name, node)], writer.tensor(node.name, target, writer.shapes[node.name]))
+    return writer.file.op(operator, [writer.plain(name)], writer.tensor(node.name, target, full))
 
 
 @WRITES.register(Concat)

@@ -26,9 +26,7 @@ def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarr
         if isinstance(node.op, PixelUnshuffle):
             orders[node.name] = block_order(channels[node.inputs[0]], node.op.factor)
         elif isinstance(node.op, Repeat):
-            # k copies of the tensor one after the other, which is what CONCATENATION gives.
-            count = channels[node.inputs[0]]
-            orders[node.name] = np.arange(channels[node.name]).reshape(count, -1).T.reshape(-1)
+            orders[node.name] = _copies(node, channels)
         elif node.name != graph.output.name and (isinstance(node.op, Add) or _free(node)):
             demands = [demanded(reader, node.name, channels, orders) for reader in graph.readers(node.name)]
             wanted = [order for order in demands if order is not None]
@@ -39,11 +37,14 @@ def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarr
 
 def block_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray]:
     """The same in a network with tokens, whose axes have one order: only a convolution that pixel shuffles alone read gives its
-    channels in theirs."""
+    channels in theirs, beside what has no choice."""
     orders = {name: np.arange(count) for name, count in channels.items()}
     for node in graph.nodes:
         if isinstance(node.op, PixelUnshuffle):
             orders[node.name] = block_order(channels[node.inputs[0]], node.op.factor)
+            continue
+        if isinstance(node.op, Repeat):
+            orders[node.name] = _copies(node, channels)
             continue
         readers = graph.readers(node.name)
         factors = {reader.op.factor for reader in readers if isinstance(reader.op, PixelShuffle)}
@@ -51,6 +52,11 @@ def block_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray
             factor = factors.pop()
             orders[node.name] = block_order(channels[node.name] // factor**2, factor)
     return orders
+
+
+def _copies(node: Node, channels: dict[str, int]) -> np.ndarray:
+    """Copies of a tensor one after the other, which is what CONCATENATION gives; the network has them channel by channel."""
+    return np.arange(channels[node.name]).reshape(channels[node.inputs[0]], -1).T.reshape(-1)
 
 
 def _free(node: Node) -> bool:

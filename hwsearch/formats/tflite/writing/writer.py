@@ -236,7 +236,7 @@ class Writer:
         self.codes[node.name] = write(self, node)
         kept = isinstance(node.op, _PICTURES) or (isinstance(node.op, Mean) and node.op.over_picture)
         kept = kept or (isinstance(node.op, Mul) and len(node.inputs) > 1)
-        always = isinstance(node.op, Conv | PixelShuffle | PixelUnshuffle)
+        always = isinstance(node.op, _ALWAYS)
         if kept and (always or all(name in self.pictures for name in node.inputs)):
             self.pictures.add(node.name)
 
@@ -246,4 +246,6 @@ _PICTURES = (
     *(Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Pad, Roll, Flip, Gather),
     *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Silu, Tanh, LeakyRelu, MaxPool),
 )
-"""Operators that write pictures where they read them; a convolution and a pixel shuffle, or back, always do."""
+"""Operators that write pictures where they read them."""
+_ALWAYS = (Conv, PixelShuffle, PixelUnshuffle, Repeat, Resize, MaxPool)
+"""Those that turn whatever they read into a picture first, and so always write one."""

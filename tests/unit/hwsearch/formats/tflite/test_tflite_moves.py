@@ -94,6 +94,8 @@ def side_by_side(axis: int, *steps: Op) -> Graph:
     return Graph("both", (*nodes, Node("turned", Flip((-1,)), (last,)), Node("both", Concat(axis), (last, "turned"))))
 
 
+SIDE = Permute((0, 1, 3, 2))
+"""A picture on its side, which stands in the file as the network has its axes."""
 CUT = (Windows(2, 4, 2), Windows(3, 3, 2))
 """Windows of 4x3 pixels which overlap."""
 GRAPHS: dict[str, Graph] = {
@@ -137,6 +139,9 @@ GRAPHS: dict[str, Graph] = {
     "largest of windows": chain(conv(3, 8, padding=1), MaxPool((3, 2), (2, 2)), conv(8, 4)),
     "largest of windows with a border": chain(conv(3, 8, padding=1), MaxPool((3, 3), (2, 2), (1, 1)), conv(8, 4)),
     "largest of windows of signed values": chain(SIGNED, MaxPool((3, 3), (1, 1), (1, 1)), conv(8, 4)),
+    "largest of windows on its side": chain(conv(3, 8, padding=1), SIDE, MaxPool((3, 2), (2, 2)), SIDE),
+    "copies on its side": chain(conv(3, 8, padding=1), SIDE, Repeat(3), SIDE),
+    "enlarged on its side": chain(conv(3, 8, padding=1), SIDE, Resize("nearest", 2), SIDE),
     "picture cut off": chain(conv(3, 8, padding=1), Pad((-1, 2, 0, -3)), conv(8, 4)),
     "picture cut off all around": chain(conv(3, 8, padding=1), Pad((-1, -2, -1, -3), "reflect"), conv(8, 4)),
     "one picture under another": side_by_side(2),
@@ -171,6 +176,13 @@ def differing(q: QuantizedGraph, plan: Runtime) -> int:
 def test_codes_of_the_reference_kernels(name: str, widths: str) -> None:
     q = quantize(GRAPHS[name], 8, WIDTHS[widths])
     assert differing(q, litert.open_plan(q, reference=True)) == 0
+
+
+@pytest.mark.parametrize("before", [SIDE, Reshape((1, 8, "h * w"))])
+@pytest.mark.parametrize("reference", [True, False])
+def test_bounds_of_what_is_no_picture_in_the_file(before: Op, reference: bool) -> None:
+    q = quantize(chain(SIGNED, before, Relu(), Permute((0, 1, 3, 2) if before is SIDE else (0, 2, 1))), 8, 8)
+    assert differing(q, litert.open_plan(q, reference=reference)) == 0
 
 
 def lacking(q: QuantizedGraph) -> str:
