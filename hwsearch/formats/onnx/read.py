@@ -23,6 +23,7 @@ from hwsearch.formats.onnx import ort
 from hwsearch.formats.onnx.reading import (  # noqa: F401  they fill the table
     byte_pictures,
     choices,
+    compositions,
     functions,
     moves,
     pictures,

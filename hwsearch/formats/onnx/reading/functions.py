@@ -178,8 +178,9 @@ def _hard_sigmoid(walk: Walk, call: Call) -> Value:
     return bounded(walk, call.name, walk.scaled(f"{call.name}.scaled", call.map(), alpha, beta), 0.0, 1.0)
 
 
-@READS.register("Swish", becomes=(act.Sigmoid, Mul))
+@READS.register("Swish", "QuickGelu", becomes=(act.Sigmoid, Mul))
 def _swish(walk: Walk, call: Call) -> Value:
-    alpha = float(call.attrs.get("alpha", 1.0))
+    """``x sigmoid(alpha x)``; the second is ONNX Runtime's."""
+    alpha = float(call.attrs.get("alpha", 1.702 if call.kind == "QuickGelu" else 1.0))
     inside = call.map() if alpha == 1 else walk.scaled(f"{call.name}.scaled", call.map(), alpha, 0.0)
     return walk.pointwise(call.name, Mul(), [call.map(), walk.unary(f"{call.name}.gate", act.Sigmoid(), inside)])

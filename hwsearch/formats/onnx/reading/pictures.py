@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hwsearch.formats.onnx.reading.constants import Constant
@@ -11,6 +12,7 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
+from hwsearch.formats.reading.resizing import from_corners
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.grid_sample import GridSample
@@ -90,6 +92,9 @@ def _resize(walk: Walk, call: Call) -> Value:
     whole = all(new % old == 0 for new, old in zip(wanted, before, strict=True)) and len(
         {new // old for new, old in zip(wanted, before, strict=True)}
     )
+    if _from_corner(call) and all(new % old == 0 for new, old in zip(wanted, before, strict=True)):
+        made = from_corners(walk, call.name, walk.whole(value.name), (wanted[0], wanted[1]))
+        return Map(made.name, value.axes)
     how = _how(call, whole == 1, all(new >= old for new, old in zip(wanted, before, strict=True)))
     if whole == 1:
         op = Resize(factor=wanted[0] // before[0], **how)
@@ -102,6 +107,13 @@ def _resize(walk: Walk, call: Call) -> Value:
     if op == Resize(how["mode"], 1) and not how["antialias"]:
         return value
     return Map(walk.emit(call.name, op, [value.name]), value.axes)
+
+
+def _from_corner(call: Call) -> bool:
+    """Whether pixels are interpolated as TensorFlow 1 did, and as Upsample does."""
+    old = call.kind == "Upsample" or call.opset < 11
+    where = "asymmetric" if old else call.text("coordinate_transformation_mode", "half_pixel")
+    return call.text("mode", "nearest") == "linear" and where == "asymmetric" and not call.attrs.get("antialias", 0)
 
 
 def _target(call: Call, shape: tuple[int, ...]) -> tuple[list[float] | None, list[int]]:
@@ -135,6 +147,8 @@ def _how(call: Call, whole: bool, enlarges: bool) -> dict[str, Any]:
     old = call.kind == "Upsample" or call.opset < 11
     where = "asymmetric" if old else call.text("coordinate_transformation_mode", "half_pixel")
     antialias = bool(call.attrs.get("antialias", 0))
+    if where == "half_pixel_symmetric" and whole:
+        where = "half_pixel"  # they differ where the sizes are no factors
     if kind == "nearest":
         rounding = "floor" if old else call.text("nearest_mode", "round_prefer_floor")
         exact = where in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
@@ -172,6 +186,8 @@ def _global(walk: Walk, call: Call) -> Value:
 def _pool(walk: Walk, call: Call) -> Map | list[Map]:
     value = call.map()
     kernel = tuple(call.integers("kernel_shape"))
+    if len(kernel) == 1 and len(value.axes) == 3:
+        return _pooled_line(walk, call, value)
     if len(kernel) != 2 or len(value.axes) != 4:
         raise NotRead(f"windows of {len(kernel)} sides")
     strides, dilations = (tuple(call.integers(key, default=[1, 1])) for key in ("strides", "dilations"))
@@ -198,6 +214,24 @@ def _pool(walk: Walk, call: Call) -> Map | list[Map]:
     if mean:
         return walk.put(call.name, AvgPool(kernel, strides, (top, left), counted), [value])
     return [walk.put(call.name, MaxPool(kernel, strides, (top, left)), [value])] * len(call.outputs)
+
+
+def _pooled_line(walk: Walk, call: Call, value: Map) -> Map | list[Map]:
+    """Pooling of lines, as that of pictures of one row."""
+    shape, attrs = walk.shape(value), dict(call.attrs)
+    attrs["kernel_shape"] = [1, *attrs["kernel_shape"]]
+    for key in ("strides", "dilations"):
+        attrs[key] = [1, *attrs.get(key, [1])]
+    before, behind = attrs.pop("pads", [0, 0])
+    row = replace(
+        call,
+        parsed=replace(call.parsed, attrs={**attrs, "pads": [0, before, 0, behind]}),
+        inputs=(walk.reshaped(f"{call.name}.row", value, (*shape[:2], 1, shape[2])), *call.inputs[1:]),
+    )
+    made = _pool(walk, row)
+    first = made[0] if isinstance(made, list) else made
+    sides = walk.shape(first)
+    return walk.reshaped(f"{call.name}.line", first, (*sides[:2], sides[3]))
 
 
 @READS.register("GridSample", becomes=(GridSample, Slice, Reshape, Affine, Mul, Add))

@@ -67,6 +67,16 @@ MICRO_AXES = 5
 """Axes of the largest tensor that TensorFlow Lite Micro transposes (``transpose_common.cc``)."""
 
 
+MICRO_TERMS = 7
+"""Axes of the largest tensors that TensorFlow Lite Micro adds and multiplies: with eight its codes were others than LiteRT's."""
+
+
+def _check_terms(writer: Writer, node: Node) -> None:
+    if writer.qgraph.rule == "gemmlowp" and len(writer.full[node.name]) > MICRO_TERMS:
+        reason = f"TensorFlow Lite Micro computes wrongly with tensors of more than {MICRO_TERMS} axes"
+        raise FileError(f"{node.name!r}: {reason}", "Export it as TFLite.")
+
+
 @WRITES.register(Permute)
 def _permute(writer: Writer, node: Node) -> int:
     assert isinstance(node.op, Permute)
@@ -151,6 +161,7 @@ def _constant(writer: Writer, node: Node, *formats: TensorFormat) -> tuple[int, 
 
 @WRITES.register(Mul)
 def _multiply(writer: Writer, node: Node) -> int:
+    _check_terms(writer, node)
     source, (target, _) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
     if "other" not in node.weights:
         return _product(writer, node)
@@ -189,6 +200,7 @@ def _product(writer: Writer, node: Node) -> int:
 def add_tokens(writer: Writer, node: Node) -> int:
     """Two tensors of tokens, or one and a constant."""
     assert isinstance(node.op, Add)
+    _check_terms(writer, node)
     formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
     if node.op.activation is not None:
         raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.op.activation.kind}", OTHERWISE)

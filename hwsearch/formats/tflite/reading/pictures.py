@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwsearch.formats.reading.builder import Map
+from hwsearch.formats.reading.resizing import from_corners
 from hwsearch.formats.tflite.reading.layers import same_padding, strides_of
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
@@ -37,7 +38,7 @@ def _resize(walk: Walk, call: Call) -> Value:
     )
     bilinear = call.kind == "RESIZE_BILINEAR"
     if bilinear and not half and not corners:
-        return walk.last(_from_corners(walk, call, value, sides, (sizes[0], sizes[1])))
+        return walk.last(from_corners(walk, call.name, value, (sizes[0], sizes[1])))
     mode: Mode = "bilinear" if bilinear else "nearest-exact" if half and whole != 1 else "nearest"
     if corners and not bilinear:
         raise NotRead("the nearest pixel between corners that lie on each other")
@@ -46,23 +47,6 @@ def _resize(walk: Walk, call: Call) -> Value:
     else:
         op = Resize(mode, size=(sizes[0], sizes[1]), align_corners=corners)
     return walk.last(value if op == Resize(mode, 1) else walk.put(call.name, op, [value]))
-
-
-def _from_corners(walk: Walk, call: Call, value: Map, sides: tuple[int, ...], sizes: tuple[int, int]) -> Map:
-    """Interpolation that puts pixel ``i`` of the output at ``i / factor`` of the input, as TensorFlow 1 did: that of corners that
-    lie on each other, of a picture with its border once more, without what lies beyond.
-
-    Raises:
-        NotRead: by a factor that is not whole.
-    """
-    if any(new % old for old, new in zip(sides, sizes, strict=True)):
-        raise NotRead("from its corner by a factor that is not whole")
-    if tuple(sides) == sizes:
-        return value
-    wider = walk.put(f"{call.name}.border", Pad((0, 1, 0, 1), "replicate"), [value])
-    reach = (sizes[0] + 1, sizes[1] + 1)
-    large = walk.put(f"{call.name}.larger", Resize("bilinear", size=reach, align_corners=True), [wider])
-    return walk.put(call.name, Pad((0, -1, 0, -1)), [large])
 
 
 @READS.register("MAX_POOL_2D", "AVERAGE_POOL_2D", becomes=(MaxPool, AvgPool, Pad))

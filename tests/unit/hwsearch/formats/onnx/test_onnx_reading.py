@@ -136,6 +136,23 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
         {"s": _array(4), "b": _array(4, seed=1), "m": _array(4, seed=2), "v": np.abs(_array(4, seed=3)) + 0.1},
     ),
     "instance normalization": (13, node("InstanceNormalization", "s", "b"), {"s": _array(4), "b": _array(4)}),
+    "thresholded": (13, node("ThresholdedRelu", alpha=0.2), {}),
+    "shrunk": (13, node("Shrink", bias=0.1, lambd=0.2), {}),
+    "normalization by neighbours": (13, node("LRN", size=3, alpha=0.5, beta=0.75, bias=1.5), {}),
+    "product": (13, node("ReduceProd", axes=[1], keepdims=0), {}),
+    "running total": (14, node("CumSum", "a"), {"a": np.array(1, I64)}),
+    "running total from behind": (14, node("CumSum", "a", exclusive=1, reverse=1), {"a": np.array(-3, I64)}),
+    "upsample linear of operator set 9": (9, node("Upsample", "s", mode="linear"), {"s": np.array([1, 1, 2, 3], np.float32)}),
+    "resize linear, asymmetric": (
+        13,
+        node("Resize", "", "s", mode="linear", coordinate_transformation_mode="asymmetric"),
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+    ),
+    "resize linear, symmetric": (
+        19,
+        node("Resize", "", "s", mode="linear", coordinate_transformation_mode="half_pixel_symmetric"),
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+    ),
     "layer normalization": (17, node("LayerNormalization", "s", axis=-1), {"s": np.array([0.5], np.float32)}),
     "group normalization": (21, node("GroupNormalization", "s", "b", num_groups=2), dict.fromkeys("sb", _array(4))),
     "rms normalization": (23, node("RMSNormalization", "s", axis=-1), {"s": np.array([0.5], np.float32)}),
@@ -149,6 +166,37 @@ def test_one_operator(name: str, tmp_path: Path) -> None:
     if "z" in one.input:  # away from zero
         nodes.insert(0, helper.make_node("Exp", ["x"], ["z"]))
     assert difference(written(tmp_path / "net.onnx", nodes, constants, opset=opset)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "attrs", "constants"),
+    [
+        ("QuickGelu", {}, {}),
+        ("QuickGelu", {"alpha": 1.5}, {}),
+        ("FastGelu", {}, {}),
+        ("FastGelu", {}, {"b": _array(32)}),
+        ("BiasGelu", {}, {"b": _array(32)}),
+    ],
+)
+def test_functions_of_the_runtimes_own_set(kind: str, attrs: dict[str, Any], constants: dict[str, Any], tmp_path: Path) -> None:
+    one = node(kind, *constants, domain="com.microsoft", **attrs)
+    path = written(tmp_path / "net.onnx", [one], constants, sides=(1, 4, 24, 32))
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, path)
+    assert difference(path, SIZES[:1]) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("pads", [[1, 1], [0, 2]])
+def test_pooling_of_lines(kind: str, pads: list[int], tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "line"], ["lines"]),
+        helper.make_node(kind, ["lines"], ["y"], kernel_shape=[3], strides=[2], pads=pads),
+    ]
+    if (kind, pads) == ("AveragePool", [0, 2]):
+        nodes[1].attribute.append(helper.make_attribute("count_include_pad", 1))
+    assert difference(written(tmp_path / "net.onnx", nodes, {"line": np.array([0, 4, -1], I64)})) < 1e-6
 
 
 @pytest.mark.parametrize("name", ONE)

@@ -231,6 +231,13 @@ REFUSED: dict[str, tuple[Graph, str, str]] = {
     "a bicubic interpolation": (chain(Resize("bicubic", 2)), "reference", "no kernel of resize bicubic"),
     "an exponential on a microcontroller": (chain(Exp()), "micro", "kernel of EXP is for floating point alone"),
     "GELU on a microcontroller": (chain(Gelu()), "micro", "it has no GELU"),
+    "a product of eight axes on a microcontroller": (
+        chain(
+            Reshape((1, 1, 1, 1, 3, 1, "h", "w")), (Mul(), {"other": torch.tensor([0.5, 2.0]).reshape(1, 1, 1, 1, 1, 2, 1, 1)})
+        ),
+        "micro",
+        "computes wrongly with tensors of more than 7 axes",
+    ),
     "a border of ones": (chain(Pad((1, 1), value=1.0)), "reference", "adds zeros or what is mirrored"),
     "a root of less than nothing": (chain((Conv(), conv(3, 3)[1]), Rsqrt()), "reference", "stops at codes below zero"),
 }
