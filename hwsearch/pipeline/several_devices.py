@@ -28,7 +28,7 @@ from hwsearch.pipeline import optimize as pipeline
 from hwsearch.problem import complexity
 from hwsearch.problem.network import load_network
 from hwsearch.problem.pose import pose
-from hwsearch.problem.request import Request
+from hwsearch.problem.request import AUTO, Request
 from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.report import document as one
 from hwsearch.runs import directory, on_disk
@@ -53,11 +53,15 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
     """``pipeline.optimize`` for each of ``targets``; ``request.run_dir`` is the folder of all.
 
     Raises:
-        UsageError: a device is named twice, or the run to go on with was started differently.
+        UsageError: a device is named twice, the run to go on with was started differently, or a search is to decide about
+            blocks or branches.
         BudgetError: the budgets are out of reach on one of the devices; nothing is measured then.
         HwsearchError: as ``pipeline.optimize``.
     """
     progress = progress or Silent()
+    for option, asked, what in (("--drop", request.dropped, "blocks to drop"), ("--branches", request.branches, "branches")):
+        if AUTO[0] in asked:
+            raise UsageError(f"{option} auto searches for one device", f"Give one --target, or name the {what}.")
     names = _names(targets)
     if not request.resume:
         directory.check_empty(request.run_dir)

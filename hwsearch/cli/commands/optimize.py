@@ -108,11 +108,7 @@ def _search(several: list[str], fields: dict[str, Any], terminal: Terminal) -> N
 
     if several:
         from hwsearch.pipeline import several_devices
-        from hwsearch.problem.request import AUTO
 
-        for option, field, what in (("--drop", "dropped", "blocks to drop"), ("--branches", "branches", "branches")):
-            if fields.get(field) == AUTO:
-                raise UsageError(f"{option} auto searches for one device", f"Give one --target, or name the {what}.")
         with terminal.progress() as progress:
             runs = several_devices.optimize(several, pipeline.Request(**fields), progress)
         terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))

@@ -9,6 +9,7 @@ import pytest
 from hwsearch.cli import main
 
 NETWORK = ("--network", "fsrcnn")
+SEVERAL = ("--target", "jetson", "--target", "stm32h743")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,11 @@ NETWORK = ("--network", "fsrcnn")
         (["proxies", "compare", *NETWORK, "--drop", "auto"], "--drop auto is for `hwsearch optimize`"),
         (["methods", "compare", *NETWORK, "--branches", "auto"], "--branches auto is for `hwsearch optimize`"),
         (["allocators", "compare", *NETWORK, "--branches", "auto"], "--branches auto is for `hwsearch optimize`"),
+        (["optimize", *NETWORK, *SEVERAL, "--drop", "auto"], "--drop auto searches for one device"),
+        (
+            ["optimize", *NETWORK, *SEVERAL, "--branches", "auto", "--branches", "mid_part.0=2"],
+            "--branches auto searches for one",
+        ),
         (["devices", "calibrate", "jetson", "--measurements", "x.csv", "--threads", "4"], "--threads is for `host`"),
     ],
 )
