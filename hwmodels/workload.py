@@ -55,10 +55,11 @@ class Contract:
 
 @dataclass(frozen=True)
 class Map:
-    """An element-wise operation of ``arity`` operands."""
+    """An element-wise operation of ``arity`` operands. ``variant``: a function that some runtimes lack at some widths."""
 
     function: Function
     arity: int = 1
+    variant: Literal["", "gelu"] = ""
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,15 @@ class Move:
 
     ``shape`` and ``axes`` of a transpose: what is read, and which of its axes each axis of the result is; empty: not told.
     ``taps`` of an interpolation: of how many rows and columns each pixel is a weighted sum; empty: pixels are copied.
+    ``variant``: what some runtimes lack: a copy in reversed order, a border that repeats what lies outermost, an interpolation
+    between the corners of both pictures.
     """
 
     how: Movement = "copy"
     shape: tuple[int, ...] = ()
     axes: tuple[int, ...] = ()
     taps: tuple[int, ...] = ()
+    variant: Literal["", "reversed", "outermost", "corners"] = ""
 
 
 Work = Contract | Map | Reduce | Move
@@ -136,6 +140,7 @@ class Layer:
     network calls the operation: it is shown and decides nothing. ``weights_of``: the earlier layer whose weights these are, by
     name; empty: its own. Such weights have one width and are stored once, and travel to the arithmetic for every use.
     ``bias_count``: numbers of single precision, such as biases and slopes; ``constants``: operands that are no tensors.
+    ``aside``: a compiler leaves it to another processor than the device.
     """
 
     name: str
@@ -149,6 +154,7 @@ class Layer:
     label: str = ""
     weights_of: str = ""
     constants: tuple[Constant, ...] = ()
+    aside: bool = False
 
     @property
     def macs(self) -> int:
@@ -255,6 +261,7 @@ class Piece:
         inputs: numbers of the layer's inputs, or of earlier pieces' results, counted back from -1, the piece just before.
         shape: channels, height and width of the result; the last piece's is the layer's output.
         weighs: whether it has the layer's weights.
+        aside: whether a compiler leaves it to another processor than the device.
     """
 
     work: Work
@@ -262,6 +269,7 @@ class Piece:
     shape: tuple[int, int, int]
     finish: Finish = "none"
     weighs: bool = False
+    aside: bool = False
 
 
 Written = Callable[["Workload", int, int], Sequence[Piece]]

@@ -44,6 +44,7 @@ from hwmodels.device.device import Device
 from hwmodels.device.sections.fallback import WORK
 from hwmodels.device.sections.npu import Npu
 from hwmodels.numbers import Precision
+from hwmodels.pricing import handed_over
 from hwmodels.pricing.columns import LOOKUP, Choices, Columns, Ports, Terms
 from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
@@ -161,7 +162,7 @@ def elsewhere_s(npu: Npu, workload: Workload, kind: np.ndarray, native: list[lis
         made = workload.tensors[layer.output].elements
         exchanged = made + sum(workload.tensors[i].elements for i in layer.inputs)
         found[row, w, a] = (
-            unheld.touches.value * made * each / npu.fallback.bytes_per_s.value,
+            handed_over.seconds(npu.fallback, unheld, workload, layer),
             exchanged * each / npu.host_bytes_per_s.value,
         )
     return found

@@ -130,10 +130,13 @@ class Doubt:
     groups: int
     seen: str = ""
 
-    def interval_s(self, latency_s: float) -> tuple[float, float]:
+    def interval_s(self, latency_s: float, uncompared_s: float = 0.0) -> tuple[float, float]:
         """Ends of the 90 % interval around a predicted latency, from ``|predicted / figure - 1| <= share``; the upper end is
-        infinite where predictions were too low by any factor."""
-        return latency_s / (1 + self.share), latency_s / (1 - self.share) if self.share < 1 else float("inf")
+        infinite where predictions were too low by any factor. A part that was held against nothing may be twice as long or half
+        (assumed)."""
+        held = latency_s - uncompared_s
+        highest = held / (1 - self.share) if self.share < 1 else float("inf")
+        return held / (1 + self.share) + uncompared_s / 2, highest + 2 * uncompared_s
 
     def tells_apart(self, latency_s: float, other_s: float) -> bool:
         """Whether one plan of a network is faster than another beyond what the model gets wrong between plans; where that is not

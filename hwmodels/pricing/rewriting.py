@@ -52,6 +52,7 @@ def rewrite(workload: Workload, pieces: Rewrite) -> Rewritten:
                     weight_count=layer.weight_count if piece.weighs else 0,
                     bias_count=layer.bias_count if piece.weighs else 0,
                     finish=piece.finish,
+                    aside=piece.aside,
                     constants=layer.constants if number == reads else (),
                 )
             )

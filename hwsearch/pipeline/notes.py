@@ -40,7 +40,7 @@ def sentences(posed: PosedSearch, search: Search, proofs: Mapping[int, PlanProof
     shown = search.picks["budget" if "budget" in search.picks else "knee"]
     priced_layers = [LayerRow(**entry) for entry in cost.explain(search.tilings[shown].table, search.plans[shown])]
     latency_s = float(search.objectives.latency_s[shown])
-    said += [f"Of {search.names()[shown]}, {each}." for each in elsewhere.sentences(priced_layers, latency_s)]
+    said += [f"Of {search.names()[shown]}, {each}." for each in elsewhere.sentences(priced_layers, latency_s, problem.device)]
     if search.tilings[shown].tiling is not None:
         said += _about_tiles(problem, tilings, search.names()[shown], search.tilings[shown], search.plans[shown])
     if request.fps is not None:

@@ -20,9 +20,9 @@ THIN = 8
 
 
 def beside(layer: Layer) -> bool:
-    """Whether the compiler leaves the layer to the processor beside the array."""
+    """Whether the compiler leaves the layer to the processor beside the array: always, or as it is here (``unheld``)."""
     turned = isinstance(layer.work, Move) and layer.work.how == "transpose" and bool(layer.work.shape)
-    return (layer.moves("shuffle", "transpose", "gather") and not turned) or layer.is_normalization
+    return layer.aside or (layer.moves("shuffle", "transpose", "gather") and not turned) or layer.is_normalization
 
 
 def in_place(workload: Workload) -> list[int]:

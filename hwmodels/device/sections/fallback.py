@@ -17,7 +17,7 @@ WORK: tuple[WorkKey, ...] = get_args(WorkKey)
 
 class Unheld(Table):
     """An operator that runs elsewhere: at which formats of its tensors, and how often the steps that it consists of there read or
-    write a value of its result (``touches``)."""
+    write a value (``touches``): of its result, of what it reads where it makes one of many, a product where it sums products."""
 
     touches: Positive
     tensors: Annotated[tuple[FormatName, ...], Field(min_length=1)]
@@ -27,9 +27,10 @@ class Fallback(Table):
     """Where a runtime runs what the neural processor does not hold.
 
     ``processor``: its name. ``bytes_per_s``: what it reads and writes in element-wise steps. ``element_bytes``: of a value there
-    and on its way there and back, which takes ``npu.host_bytes_per_s``. ``operators``: by kind of work (see ``Passes``; "matrix"
-    for convolutions and products, "map" for element-wise work). Behind each of them the neural processor is started anew
-    (``overhead.inference_s``).
+    and on its way there and back, which takes ``npu.host_bytes_per_s``; beside an array, which shares its memory, a value moves
+    as it is stored. ``operators``: by kind of work (see ``Passes``; "matrix" for convolutions and products, "map" for
+    element-wise work). Behind each of them the neural processor is started anew (``overhead.inference_s``). What the compiler of
+    an array leaves is known without this table, which says how long it takes.
     """
 
     processor: str = "CPU"

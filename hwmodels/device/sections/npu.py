@@ -87,8 +87,9 @@ class Npu(Section):
 
     @model_validator(mode="after")
     def _reached(self) -> Npu:
-        if self.fallback is not None and (self.passes is None or self.host_bytes_per_s is None):
-            raise ValueError("allowed: a fallback with passes and host_bytes_per_s")
+        reached = self.array is not None or (self.passes is not None and self.host_bytes_per_s is not None)
+        if self.fallback is not None and not reached:
+            raise ValueError("allowed: a fallback with an array, or with passes and host_bytes_per_s")
         return self
 
     @model_validator(mode="after")

@@ -136,7 +136,7 @@ def of_widths(
         peak_activation_bytes=int(objectives.peak_activation_bytes[0]),
         energy_j=energy if math.isfinite(energy) else None,
         layers=layers,
-        remarks=_remarks(space, row, wanted) + elsewhere.sentences(layers, float(objectives.latency_s[0])),
+        remarks=_remarks(space, row, wanted) + elsewhere.sentences(layers, float(objectives.latency_s[0]), board),
         counted={name: float(values[0]) for name, values in counts.items()},
     )
 

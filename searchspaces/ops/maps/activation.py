@@ -22,6 +22,7 @@ class Activation(Op):
 
     family: ClassVar[str] = "unary"
     function: ClassVar[Bend] = "function"
+    variant: ClassVar[Literal["", "gelu"]] = ""
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """The function itself."""
@@ -31,7 +32,7 @@ class Activation(Op):
         return self.of(inputs[0], weights)
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Map(self.function)
+        return Map(self.function, variant=self.variant)
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Gelu(Activation):
     """``x`` times the normal distribution function of x, by erf, or ``approximate`` "tanh" (Hendrycks and Gimpel 2016)."""
 
     kind: ClassVar[str] = "gelu"
+    variant: ClassVar[Literal["", "gelu"]] = "gelu"
 
     approximate: Literal["none", "tanh"] = "none"
 

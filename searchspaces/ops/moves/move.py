@@ -241,6 +241,9 @@ class Flip(View):
 
     axes: tuple[int, ...]
 
+    def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
+        return Move(self.movement, variant="reversed")
+
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return inputs[0].flip(self.axes)
 

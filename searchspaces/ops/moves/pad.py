@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwmodels.workload import Movement
+from hwmodels.workload import Move, Movement, Work
 from searchspaces.ops.base import Roles, Shape, number
 from searchspaces.ops.extent import Extent
 from searchspaces.ops.moves.move import View
@@ -49,6 +49,9 @@ class Pad(View):
         for place in range(len(amounts) // 2):
             shape[-1 - place] += amounts[2 * place] + amounts[2 * place + 1]
         return tuple(shape)
+
+    def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
+        return Move(self.movement, variant="outermost" if self.mode == "replicate" else "")
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         if self.mode == "constant":

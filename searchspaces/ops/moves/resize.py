@@ -69,7 +69,8 @@ class Resize(Op):
         if self.mode == "nearest" and self.whole_factor is not None:
             return Move("resize")
         sides = zip(inputs[0][2:], output[2:], strict=True)
-        return Move("resize", taps=tuple(self._taps(side, result) for side, result in sides))
+        taps = tuple(self._taps(side, result) for side, result in sides)
+        return Move("resize", taps=taps, variant="corners" if self.align_corners else "")
 
     def _taps(self, side: int, result: int) -> int:
         """Of how many of ``side`` rows or columns each of ``result`` is a weighted sum; a filter against aliasing is as much

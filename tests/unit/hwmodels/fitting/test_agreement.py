@@ -142,3 +142,9 @@ def test_only_what_was_compared_often_enough_has_an_interval() -> None:
     assert "compiler" in arm.source
     assert agreement.doubt(catalogue.load("jetson-orin-nano")) is None, "never compared"
     assert agreement.doubt(catalogue.load("jetson-orin-nx")) is None, "compared once"
+
+
+def test_what_was_held_against_nothing_may_be_twice_as_long() -> None:
+    """A quarter either way of 8 s, and a factor of two of 2 s."""
+    low, high = agreement.Doubt(0.25, None, "somebody", 0).interval_s(10.0, 2.0)
+    assert (low, high) == (8 / 1.25 + 1, pytest.approx(8 / 0.75 + 4))
