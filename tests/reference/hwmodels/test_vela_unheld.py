@@ -117,10 +117,7 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor] | nn.Module, tuple[int, int]]]
 }
 
 
-WIDE = (
-    *("nearest 2", "bilinear 2", "shuffle of 65,536 pixels", "shuffle of more", "gelu", "silu", "tanh", "leaky", "attention"),
-    "mean",
-)
+WIDE = (*("nearest 2", "bilinear 2", "shuffle of 65,536 pixels", "shuffle of more", "gelu", "silu", "tanh", "attention", "mean"),)
 """What runs at 16 bits, too."""
 
 

@@ -81,7 +81,11 @@ def test_it_is_priced(clipped: Path, target: str) -> None:
     macs = HEIGHT * WIDTH * 9 * CHANNELS * (3 + 2 * CHANNELS + 12)
     assert price.latency_s > 0
     assert sum(layer.macs for layer in price.layers) == macs
-    assert price.remarks == ()
+    shuffled = [layer.name for layer in price.layers if layer.runs_on]
+    assert [*price.remarks] == [
+        said for said in price.remarks if f"run on the Cortex-M55 (1 pixel_shuffle: {shuffled[0]})" in said
+    ]
+    assert len(price.remarks) == (target == "ethos-u55-128")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="needs the extra: vela")
