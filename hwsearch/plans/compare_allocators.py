@@ -22,7 +22,7 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow, split
 from hwsearch.problem import complexity
 from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.compared_on import compared_on
-from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pictures import Pictures, choose_pictures
 from hwsearch.problem.pose import Problem, pose
 from hwsearch.problem.request import Request
 from hwsearch.quality import chosen_proxy, figures
@@ -73,12 +73,7 @@ def compare(
     exact.check_feasible([problem.table], problem.space, budgets)
     limits = exact.price_limits(problem.table, budgets) if QUALITY not in budgets else {}
     photos = choose_pictures(request, problem.network)
-    with progress.stage("calibrating", STEPS) as stage:
-        method = request.methods[0]
-        report, *reports = split(follow(stage, STEPS), 1 + is_mixture(method))
-        calibration = calibrated(problem, photos, request.seed, method=method, progress=report)
-        for tell in reports:
-            calibration.decide(tell)
+    calibration = _calibrated(problem, photos, request, progress)
     judges = [Evaluator(lambda x: execute(problem.graph, x), pairs, photos.task) for pairs in (photos.search, photos.evaluation)]
 
     @cache
@@ -117,6 +112,17 @@ def compare(
         rows=rows,
         unreached=[name for name, row in found.items() if row is None],
     )
+
+
+def _calibrated(problem: Problem, photos: Pictures, request: Request, progress: Progress) -> Calibration:
+    """The network by the one method of the request; a mixture has decided who makes what."""
+    method = request.methods[0]
+    with progress.stage("calibrating", STEPS) as stage:
+        report, *reports = split(follow(stage, STEPS), 1 + is_mixture(method))
+        found = calibrated(problem, photos, request.seed, method=method, progress=report)
+        for tell in reports:
+            found.decide(tell)
+    return found
 
 
 def _everywhere(space: SearchSpace, bits: int) -> PlanRow | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -32,7 +33,7 @@ from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute
 from searchspaces.ir.lower import to_workload
-from searchspaces.space import build_space, matrix
+from searchspaces.space import PlanRow, build_space, matrix
 
 WEIGHT_BITS = (2, 4, 6, 8)
 ACTIVATION_BITS = (4, 6, 8, 16)
@@ -71,12 +72,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
             graph, [crop.low for crop in photos.crops], space, seed=request.seed, progress=follow(stage, STEPS)
         )
         _round_all(calibration)
-    with progress.stage("measuring random plans", len(plans)) as stage:
-        losses, started = np.empty(len(plans)), time.process_time()
-        for i, plan in enumerate(plans):
-            losses[i] = evaluator.score(partial(calibration.simulate, plan)).loss_db
-            stage.advance()
-        plan_cpu_s = (time.process_time() - started) / len(plans)
+    losses, plan_cpu_s = _measured(plans, calibration, evaluator, progress)
     ranked = []
     with progress.stage("quality proxies", STEPS * len(PROXIES)) as stage:
         for name, info in PROXIES.items():
@@ -100,6 +96,18 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         loss_range_db=correlation.loss_range(losses),
         proxies=sorted(ranked, key=lambda found: -found.spearman),
     )
+
+
+def _measured(
+    plans: Sequence[PlanRow], calibration: Calibration, evaluator: Evaluator, progress: Progress
+) -> tuple[np.ndarray, float]:
+    """``float64[P]``, the losses of plans in dB, simulated; and the seconds of processor time that one takes."""
+    losses, started = np.empty(len(plans)), time.process_time()
+    with progress.stage("measuring random plans", len(plans)) as stage:
+        for i, plan in enumerate(plans):
+            losses[i] = evaluator.score(partial(calibration.simulate, plan)).loss_db
+            stage.advance()
+    return losses, (time.process_time() - started) / len(plans)
 
 
 def _round_all(calibration: Calibration) -> None:
