@@ -52,6 +52,14 @@ def _softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Any:
     return torch.where(x * beta > threshold, x, F.softplus(x, beta, 20.0))
 
 
+def _divided(x: Tensor, other: Any, *, rounding_mode: str | None = None) -> Any:
+    return {None: torch.positive, "floor": torch.floor, "trunc": torch.trunc}[rounding_mode](x / other)
+
+
+def _floor_divided(x: Tensor, other: Any) -> Any:
+    return torch.floor(x / other)
+
+
 def _strided(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
     """A view by distances in memory as one by axes: each axis of ``size`` goes along one of ``x``; two go along the same where
     the one behind stays within a window, and the other tells which."""
@@ -126,6 +134,9 @@ SPELLINGS: Mapping[Any, Callable[..., Any]] = {
     _aten.index_fill.int_Tensor: _filled,
     _aten.softplus.default: _softplus,
     _aten.as_strided.default: _strided,
+    _aten.floor_divide.default: _floor_divided,
+    _aten.div.Tensor_mode: _divided,
+    _aten.div.Scalar_mode: _divided,
 }
 """Operator -> what it is composed of."""
 WRITTEN: Mapping[Any, Any] = {

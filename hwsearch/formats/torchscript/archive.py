@@ -68,7 +68,8 @@ LISTED = (
     *("movedim", "moveaxis", "swapaxes", "swapdims", "embedding", "one_hot", "hstack", "vstack", "dstack", "outer", "tensordot"),
     *("take_along_dim", "diagonal", "rot90", "flipud", "fliplr", "tile", "repeat_interleave", "unflatten", "square", "chunk"),
     *("split", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind", "item", "numel", "is_floating_point", "dropout"),
-    *("feature_dropout", "alpha_dropout", "any", "all", *FAST_PATHS, *NESTED),
+    *("feature_dropout", "alpha_dropout", "any", "all", "mT", "mH", "adjoint", *FAST_PATHS, *NESTED),
+    "_convolution_mode",  # padding="same", in a traced program
 )
 """Operators that are traced, or give constants, by other ways."""
 TRUSTING = (

@@ -152,6 +152,20 @@ class Shifted(nn.Module):
         return self.head(x)[:, :, rows]
 
 
+class Same(nn.Module):
+    """Convolutions that pad as much as they need, and a matrix that is turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 8, 4, padding="same")
+        self.tail = nn.Conv2d(8, 3, (3, 5), padding="same", dilation=(1, 2))
+        self.mix = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.head(x)
+        return self.tail(torch.matmul(self.mix.mT, y.flatten(2)).view(y.shape))
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "sizes": (Sized, 1),
     "windows": (Windows, 4),
@@ -162,6 +176,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "layer, normalized first": (lambda: Attention(_layer(norm_first=True, activation="gelu")), 1),
     "two layers": (lambda: Attention(nn.TransformerEncoder(_layer(), 2, enable_nested_tensor=True)), 1),
     "lists": (Lists, 1),
+    "as large as what it reads": (Same, 1),
 }
 
 
