@@ -92,7 +92,9 @@ def optimize(request: Request, progress: Progress | None = None, shared: Measure
             glance.seen.update(scores.looks)
         with clock.stage("proxies"):
             tables = damages.of_run(run, posed, shared, progress)
-            ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
+            with progress.stage("signal to noise", STEPS) as stage:
+                measure = partial(sqnr.table, pairs=photos.crops, task=photos.task, progress=follow(stage, STEPS))
+                ratios = shared.ratios(space, measure)
             proxies = checked_proxies.check(tables, space, log, request.probes, request.seed, progress)
         search = find.find_plans(posed, proxies, log, glance, run.journal_path, clock, progress)
         if request.quick:  # one plan is proven, so one is chosen

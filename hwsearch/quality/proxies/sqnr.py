@@ -39,10 +39,12 @@ def measure(
     return work.damage(INFO.name, ratio * power, forward_passes=len(work.used))
 
 
-def table(calibration: Calibration, pairs: Sequence[Sample], task: Task | None = None) -> list[SignalToNoise]:
+def table(
+    calibration: Calibration, pairs: Sequence[Sample], task: Task | None = None, progress: Report | None = None
+) -> list[SignalToNoise]:
     """Signal to quantization noise of every decision at every width on offer, over all ``pairs``."""
     space = calibration.space
-    ratio, _ = _noise_to_signal(calibration, pairs, None, judged_by(task, pairs))
+    ratio, _ = _noise_to_signal(calibration, pairs, progress, judged_by(task, pairs))
     rows = []
     for decision, name in enumerate(space.names):
         found = {space.widths(decision)[c]: float(ratio[decision, c]) for c in space.choices(decision)}
@@ -62,13 +64,17 @@ def _noise_to_signal(
         for number, pair in enumerate(pairs):
             values = tensors(graph, pair.low)
             power += float(task.view(values[graph.output.name]).double().square().mean()) / len(pairs)
+            energy: dict[int, float] = {}
             for decision, name, is_weight, choice in errors.choices():
+                members = [graph[name].weights["weight"]] if is_weight else [values[m] for m in errors.members[name]]
+                if decision not in energy:  # the same at every width
+                    energy[decision] = sum(float(x.double().square().sum()) for x in members)
                 if is_weight:
-                    found = [(graph[name].weights["weight"], errors.weight(name, choice)[0])]
+                    wrong = [errors.weight(name, choice)[0]]
                 else:
-                    found = [(values[m], errors.tensor(m, choice, values[m])) for m in errors.members[name]]
-                signal[decision, choice] += sum(float(x.double().square().sum()) for x, _ in found)
-                noise[decision, choice] += sum(float(e.double().square().sum()) for _, e in found)
+                    wrong = [errors.tensor(m, choice, values[m]) for m in errors.members[name]]
+                signal[decision, choice] += energy[decision]
+                noise[decision, choice] += sum(float(e.double().square().sum()) for e in wrong)
             if progress:
                 progress("signal to noise", (number + 1) / len(pairs))
     return np.divide(noise, signal, out=np.zeros_like(noise), where=signal > 0), power

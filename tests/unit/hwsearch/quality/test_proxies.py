@@ -303,7 +303,12 @@ def test_activation_mse_stops_at_the_first_activation():
 def test_sqnr_adds_noise_to_signal_ratios_times_the_power_of_the_output():
     quantizer, pairs = Quantizer(1), pairs_of(1)
     damage = sqnr.measure(quantizer, pairs, 0)
-    rows = {(row.name, row.is_weight): row.db for row in sqnr.table(quantizer, pairs)}
+    shares: list[float] = []
+    rows = {
+        (row.name, row.is_weight): row.db
+        for row in sqnr.table(quantizer, pairs, progress=lambda what, share: shares.append(share))
+    }
+    assert shares == [(number + 1) / len(pairs) for number in range(len(pairs))]
     power = np.mean([float((255 * execute(quantizer.graph, p.low)).double().square().mean()) for p in pairs])
     assert damage.noise[1, 1] == pytest.approx(power * 10 ** (-rows["body", True][BITS[1]] / 10), rel=1e-6)
     weight = quantizer.graph["body"].weights["weight"]
