@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import compared, groups, notations, options
+from hwsearch.cli import groups, notations, options, second_opinion
 from hwsearch.cli.commands import inspect
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.data.scale import network_text
@@ -105,9 +105,9 @@ def _show(price: PricedPlan, fields: dict[str, Any], opinion: str | None, termin
 
     def render(screen: Console) -> None:
         _print_price(price, screen)
-        compared.render(comparison, screen)
+        second_opinion.render(comparison, screen)
 
-    terminal.show({**pricing.document(price), opinion: compared.document(comparison)}, render)
+    terminal.show({**pricing.document(price), opinion: second_opinion.document(comparison)}, render)
 
 
 def _refuse_beside_a_file(context: typer.Context) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import HwsearchError, UsageError, grouped
-from hwsearch.cli import compared, notations, options
+from hwsearch.cli import notations, options, second_opinion
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.data.scale import Scale, scale_text, spelled
 from searchspaces.networks import endings
@@ -125,12 +125,12 @@ def show(
         price = pricing.price(found, name, size)
     terminal.remarks((*found.remarks, *(price.remarks if price else ())))
     scale = enlargement(found)
-    document = _document(found, scale, price) | ({opinion: compared.document(comparison)} if opinion and comparison else {})
+    document = _document(found, scale, price) | ({opinion: second_opinion.document(comparison)} if opinion and comparison else {})
 
     def render(screen: Console) -> None:
         _print(found, scale, price, screen)
         if comparison is not None:
-            compared.render(comparison, screen)
+            second_opinion.render(comparison, screen)
 
     terminal.show(document, render)
 
