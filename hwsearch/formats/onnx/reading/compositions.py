@@ -1,5 +1,5 @@
 """Readers of operators that are several of ours: thresholds, normalization by neighbouring channels, products and running totals
-along an axis, and the functions of ONNX Runtime's own set (``com.microsoft``) that its optimizer puts in place of several."""
+along an axis, and the functions of ONNX Runtime's own set (com.microsoft) that its optimizer puts in place of several."""
 
 from __future__ import annotations
 
