@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from hwmodels.classes.ethos import tokens
+from hwmodels.classes.ethos import enlarging, tokens
 from hwmodels.classes.ethos.blocks import CHANNELWISE, CONVOLUTION, COPY, PAIRWISE, POOLING, TURN, Array, Operation, Part
 from hwmodels.classes.ethos.storage import THIN, beside, copied_in, thinned
 from hwmodels.workload import Contract, Layer, Map, Move, Piece, Reduce, Tensor, Workload
@@ -120,12 +120,8 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
             return [Part(copy._replace(in_brick=bool(brick[i]))) for copy, i in copies]
         case Move(shape=shape) if shape:
             return [Part(turn(shape, layer.work.axes, array, make, wide))]
-        case Move(how="resize") if array.buffers[0]:
-            # The U85 repeats pixels in its output unit, byte by byte.
-            paced = max(float(array.other[0]) * out_bytes, array.clamp)
-            return [Part(make(PAIRWISE, paced, kernel_h=1, kernel_w=1, stride=1, nearest=1))]
-        case Move(how="resize"):
-            return [Part(make(POOLING, other, kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1))]
+        case Move(how="resize", taps=taps):
+            return enlarging.enlarged(source, target, make, array, in_bytes, smooth=bool(taps))
     assert isinstance(layer.work, Map)
     return [] if _bounded_again(workload, layer) else _elementwise(workload, layer, layer.work, array, make, in_bytes, out_bytes)
 

@@ -1,4 +1,5 @@
-"""Softmaxes and products of two tensors on Ethos-U against Vela's estimate of a file that holds them (estimates, not silicon)."""
+"""Softmaxes, products of two tensors and enlargements on Ethos-U against Vela's estimate of a file that holds them, which is no
+silicon."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from oracle.vela import Uniform
 from random_networks import quantize
 from torch import Tensor, nn
@@ -85,3 +87,40 @@ def test_product_of_two_tensors(target: str, channels: int, size: tuple[int, int
     ours, theirs = both("matmul", channels, target, tmp_path, size)
     print(f"{target} {channels} {size}: {ours / theirs - 1:+.1%}")
     assert abs(ours / theirs - 1) <= (0.2 if "u85" in target and size == (8, 8) else 0.05)
+
+
+class Enlarged(nn.Module):
+    """A convolution, its picture enlarged, and another."""
+
+    def __init__(self, mode: str, times: int, channels: int) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, 3, 1)
+        self.mode, self.times = mode, times
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tail(F.interpolate(self.head(x), scale_factor=self.times, mode=self.mode))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("mode", "times", "target", "within"),
+    [
+        ("bilinear", 2, "ethos-u55-128", 0.10),
+        ("bilinear", 2, "ethos-u65-256", 0.10),
+        ("bilinear", 2, "ethos-u85-256", 0.02),
+        ("bilinear", 4, "ethos-u85-256", 0.02),
+        ("nearest", 4, "ethos-u55-128", 0.02),
+        ("nearest", 3, "ethos-u85-256", 0.02),
+    ],
+)
+@pytest.mark.parametrize(("channels", "bits"), [(8, 8), (16, 8), (8, 16)])
+def test_an_enlargement(mode: str, times: int, target: str, within: float, channels: int, bits: int, tmp_path: Path) -> None:
+    """Between two convolutions, a QUANTIZE in front of an interpolation included."""
+    size, device = (48, 64), catalogue.load(target)
+    graph = trace(Enlarged(mode, times, channels).eval(), 3, "net")
+    file = write.export(quantize(graph, 8, bits), tmp_path / "net.tflite", size=size)
+    theirs = sum(row.latency_s for row in vela.compile_file(file, device) if not row.name.startswith(("head", "tail")))
+    workload = exporters.shipped(to_workload(graph, *size), device)
+    table = cost.lower(device, workload, Uniform(workload, bits))
+    ours = float((table.latency_s - table.overhead_s)[1, 0, 0, 0])
+    print(f"{mode} {times} {target} {channels} A{bits}: {ours / theirs - 1:+.1%}")
+    assert abs(ours / theirs - 1) <= within
