@@ -67,13 +67,15 @@ class Reduce:
     """``over`` values become one statistic. ``keeps``: every value is then written again, changed by the statistic
     (normalization), and ``function`` is what is done to it on the way. Else only the statistic is written, and ``function`` is
     how it comes about: by adding, by adding products of values with themselves ("mul": a variance), by comparing. ``kernel``: the
-    window where it is one of pixels, ``stride`` apart; None: everything at once."""
+    window where it is one of pixels, ``stride`` apart; None: everything at once. ``centred``: a normalization takes the mean off
+    first."""
 
     over: int
     keeps: bool = False
     function: Function = "add"
     kernel: tuple[int, int] | None = None
     stride: int = 1
+    centred: bool = True
 
     @property
     def is_softmax(self) -> bool:
@@ -99,6 +101,7 @@ class Move:
     ``taps`` of an interpolation: of how many rows and columns each pixel is a weighted sum; empty: pixels are copied.
     ``variant``: what some runtimes lack: a copy in reversed order, a border that repeats what lies outermost, an interpolation
     between the corners of both pictures.
+    ``along``, of a part or of values in another order: the axes of which places are chosen; empty: not told.
     """
 
     how: Movement = "copy"
@@ -106,6 +109,7 @@ class Move:
     axes: tuple[int, ...] = ()
     taps: tuple[int, ...] = ()
     variant: Literal["", "reversed", "outermost", "corners"] = ""
+    along: tuple[int, ...] = ()
 
 
 Work = Contract | Map | Reduce | Move

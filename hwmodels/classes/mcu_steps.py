@@ -14,6 +14,8 @@ from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
 Counts = Mapping[ElementKey, float]
 """What a file states cycles for -> how often it is done."""
+BILINEAR = 2
+"""Rows, and columns, of which a pixel is at most a weighted sum where codes of 8 bits are interpolated in integers."""
 RANK = 4
 """Axes of pictures: the batch, channels, height, width."""
 
@@ -31,7 +33,7 @@ def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool
         case Contract():
             yield from _products(workload, layer, layer.work, max(lanes / 2, 1.0) if any(wide) else lanes)
         case Map(arity=1, function=function):
-            if function == "slopes":
+            if function in ("slopes", "mul"):
                 yield {"real": written}
             elif wide[0] and function in ("clamp", "slope"):
                 yield {"bend": written}
@@ -52,6 +54,8 @@ def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool
         case Move(how="resize", taps=(rows, columns)):
             source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
             values = min(source.height, target.height * rows) * target.width * target.channels
+            if max(rows, columns) <= BILINEAR and not any(wide):
+                yield {"bilinear": written, "bilinear_value": values, "bilinear_column": values / target.channels}
             yield {
                 "interpolate": written, "interpolate_row": written * rows,
                 "interpolate_value": values, "interpolate_column": values * columns,
@@ -69,7 +73,7 @@ def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool
             elif runs == written:
                 yield {"scatter": written}
             elif runs:
-                yield {how: written, "table_run": runs}
+                yield {"copy" if how == "gather" else how: written, "table_run": runs}
             yield {how: written}
 
 
@@ -89,6 +93,8 @@ def _statistics(work: Reduce, read: int, written: int) -> Iterator[Counts]:
         yield {"softmax": written, "softmax_row": written / work.over}
         yield {"softmax": written}
     elif work.is_normalization:
+        if not work.centred:
+            yield {"normalize_uncentred": written, "normalize_uncentred_row": written / work.over}
         yield {"normalize": written, "normalize_row": written / work.over}
         yield {"normalize": written}
     elif work.kernel is not None and work.function == "compare":
@@ -106,6 +112,8 @@ def _runs(workload: Workload, layer: Layer, work: Move, last: Sequence[bool]) ->
     """How many stretches of codes that lie together are copied one by one; 0 where that is not told."""
     source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     turned = last[layer.inputs[0]], last[layer.output]
+    if work.along and target.axes and len(set(turned)) == 1:
+        return _chosen(work, target.axes, _order(len(target.axes), turned[0]))
     match work.how:
         case "concat":
             return sum(workload.tensors[i].height * workload.tensors[i].width for i in layer.inputs)
@@ -120,6 +128,12 @@ def _runs(workload: Workload, layer: Layer, work: Move, last: Sequence[bool]) ->
         case "gather":
             return target.elements
     return 0
+
+
+def _chosen(work: Move, sizes: Sequence[int], order: Sequence[int]) -> float:
+    """The same where places of some axes are chosen: a part of an axis lies together, other places one by one."""
+    innermost = max(order.index(axis) for axis in work.along)
+    return prod(sizes[axis] for axis in order[: innermost if work.how == "slice" else innermost + 1])
 
 
 def _order(rank: int, last: bool) -> tuple[int, ...]:

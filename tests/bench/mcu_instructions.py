@@ -1,6 +1,6 @@
 """Instructions of the exported C kernels on emulated Cortex-M4, M7 and M55, as constants of the microcontroller model.
 
-    python tests/bench/mcu_instructions.py [--write | --steps]
+    python tests/bench/mcu_instructions.py [--write | --steps | --write-steps]
 
 Single layers of many shapes run under QEMU; instructions are exact and the same in every run. The constants of the model are the
 non-negative least-squares fit of
@@ -16,12 +16,14 @@ channels) is printed and written. Steps that are no convolution have instruction
 per call (``oracle.c_steps``).
 
 Then whole networks that the fit has not seen run with several plans (``oracle.instructions``); what the shipped device files
-predict for them is printed beside the counts. So it is for steps of other sizes than those fitted; ``--steps`` does nothing else.
-``--write`` replaces ``hwmodels/devices/mcu_instructions.json``.
+predict for them is printed beside the counts. So it is for steps of other sizes than those fitted; ``--steps`` does only that.
+``--write`` replaces ``hwmodels/devices/mcu_instructions.json``; ``--write-steps`` counts and fits the steps alone, for kernels
+that changed while those of convolutions did not, and keeps the rest of the file.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -155,17 +157,12 @@ def measure(board: emulator.Board) -> dict[str, Any]:
     measured = layers()
     found = np.array([counted(x.module(), x.inputs, x.side, board, x.bits, x.tensor_bits) for x in measured], float)
     constants, errors = fit(measured, found, LANES[board.core])
-    steps = c_steps.fitted()
-    call, elements, apart = c_steps.fit(steps, np.array([x.counted(board) for x in steps], float), LANES[board.core])
     promised = next(i for i, x in enumerate(measured) if (x.inputs, x.outputs, x.kernel, x.side) == (16, 16, 3, 24))
     return {
         "core": board.core,
         "lanes": LANES[board.core],
         "per_unit": dict(zip(TERMS, constants.round(4).tolist(), strict=True)),
-        "per_call": round(call, 1),
-        "per_element": {key: round(value, 3) for key, value in elements[8].items()},
-        "wide_per_element": {key: round(value, 3) for key, value in elements[16].items()},
-        "steps_relative_error": {"mean": round(float(np.abs(apart).mean()), 3), "largest": round(float(np.abs(apart).max()), 3)},
+        **of_steps(board),
         "relative_error": {"mean": round(float(np.abs(errors).mean()), 3), "largest": round(float(np.abs(errors).max()), 3)},
         "per_mac_3x3_16_to_16": round(float(found[promised]) / measured[promised].macs, 3),
         "networks": [networks.count(case, board) for case in networks.cases()],
@@ -175,6 +172,39 @@ def measure(board: emulator.Board) -> dict[str, Any]:
             for x, count in zip(measured, found, strict=True)
         ],
     }  # fmt: skip
+
+
+def of_steps(board: emulator.Board) -> dict[str, Any]:
+    """Constants of steps that are no convolution."""
+    steps = c_steps.fitted()
+    call, elements, apart = c_steps.fit(steps, np.array([x.counted(board) for x in steps], float), LANES[board.core])
+    return {
+        "per_call": round(call, 1),
+        "per_element": {key: round(value, 3) for key, value in elements[8].items()},
+        "wide_per_element": {key: round(value, 3) for key, value in elements[16].items()},
+        "steps_relative_error": {"mean": round(float(np.abs(apart).mean()), 3), "largest": round(float(np.abs(apart).max()), 3)},
+    }
+
+
+def made_with() -> str:
+    return f"arm-none-eabi-gcc {emulator.compiler_version()}, {emulator.OPTIMIZATION}, {emulator.emulator_version()}"
+
+
+def write_steps() -> None:
+    """Replace the constants of steps.
+
+    Raises:
+        SystemExit: the rest of the file was counted with other tools.
+    """
+    table = json.loads(networks.TABLE.read_text(encoding="utf-8"))
+    if table["made_with"] != made_with():
+        raise SystemExit(f"the file was made with {table['made_with']}, here is {made_with()}: use --write")
+    cores = []
+    for core in table["cores"]:
+        found = of_steps(emulator.BOARDS[core["core"]])
+        cores.append({key: found.get(key, value) for key, value in core.items()})
+        print(f"{core['core']}: {found}", flush=True)
+    write_json(networks.TABLE, {**table, "cores": cores})
 
 
 def show_networks(core: str, found: list[int]) -> None:
@@ -207,6 +237,9 @@ def main() -> None:
         for board in emulator.BOARDS.values():
             show_steps(board)
         return
+    if "--write-steps" in sys.argv[1:]:
+        write_steps()
+        return
     cores = []
     for board in emulator.BOARDS.values():
         cores.append(measure(board))
@@ -216,8 +249,7 @@ def main() -> None:
         show_networks(board.core, cores[-1]["networks"])
         show_steps(board)
     if "--write" in sys.argv[1:]:
-        made_with = f"arm-none-eabi-gcc {emulator.compiler_version()}, {emulator.OPTIMIZATION}, {emulator.emulator_version()}"
-        write_json(networks.TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with, "cores": cores})
+        write_json(networks.TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with(), "cores": cores})
         print(f"wrote {networks.TABLE}")
 
 

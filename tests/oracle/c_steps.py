@@ -111,6 +111,10 @@ def _resized(mode: str, factor: float) -> Callable[[Tensor], Tensor]:
     return function
 
 
+def _filtered(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=0.5, mode="bicubic", antialias=True)
+
+
 def _weighted(x: Tensor) -> Tensor:
     return x * torch.linspace(0.5, 1.5, x.shape[1]).view(-1, 1, 1) ** 2
 
@@ -186,6 +190,8 @@ def fitted() -> list[Step]:
             for one in _sizes("windows", kind, lambda x, f=pool, n=size, s=step: f(x, n, s), small, (16, 15))
         ),
         *_sizes("softmax", "softmax", lambda x: _tokens(x).softmax(2), (8, 8), (24, 8), (96, 4)),
+        *_sizes("root mean square", "rms_norm", lambda x: F.rms_norm(_tokens(x), [x.shape[1]]), (8, 8), (32, 8), (96, 4)),
+        *_sizes("length", "unit_norm", lambda x: F.normalize(_tokens(x), dim=2), (8, 8), (32, 8), (96, 4)),
         *_sizes("normalization", "layer_norm", lambda x: F.layer_norm(_tokens(x), [x.shape[1]]), (8, 8), (32, 8), (96, 4)),
         *(
             one
@@ -198,12 +204,15 @@ def fitted() -> list[Step]:
             for factor, size in ((2, (4, 12)), (3, (1, 16)), (4, (8, 8)))
             for one in _sizes("interpolation", "resize", _resized(mode, factor), size)
         ),
+        *_sizes("filtered", "resize", _filtered, (4, 12), (8, 16)),
         *_sizes("nearest", "resize", _resized("nearest", 2), (2, 16), (32, 8)),
         *_sizes("concatenation", "concat", lambda x: torch.cat([x, _upside(x)], 1), (4, 12), (6, 12), (32, 12)),
         *_sizes("part", "slice", lambda x: x[:, 1:-1], (4, 12), (9, 12), (32, 12)),
         *_sizes("shuffle", "pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), (4, 12), (12, 24), (64, 6)),
         *_sizes("repetition", "repeat", lambda x: torch.repeat_interleave(x, 2, 1), (4, 12), (16, 24)),
         *_sizes("roll", "roll", lambda x: torch.roll(x, (1, 1), (2, 3)), (4, 12), (32, 12)),
+        *_sizes("mirrored", "flip", lambda x: x.flip(2), (4, 12), (32, 12)),
+        *_sizes("part of tokens", "slice", lambda x: _tokens(x)[:, : x.shape[2]].softmax(2), (4, 12), (32, 12)),
         *_sizes("padding", "pad", lambda x: F.pad(x, (1, 1, 1, 1)), (4, 12), (32, 12)),
         *_sizes("heads", "permute", lambda x: _heads(x).softmax(3).flatten(2), (16, 8), (64, 8)),
         *_sizes(
@@ -258,6 +267,15 @@ CHECKED: Sequence[Step] = (
             Step("pixel shuffle x2", "pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), 24, 14, bits),
             Step("channels repeated 4 times", "repeat", lambda x: torch.repeat_interleave(x, 4, 1), 3, 14, bits),
             Step("rows upside down, 6 channels", "flip", lambda x: x.flip(2), 6, 14, bits),
+            Step("columns mirrored, 6 channels", "flip", lambda x: x.flip(3), 6, 14, bits),
+            Step("channels mirrored, 6 channels", "flip", lambda x: x.flip(1), 6, 14, bits),
+            Step("half of the tokens", "slice", lambda x: _tokens(x)[:, :50].softmax(2), 24, 10, bits),
+            Step("half of the heads", "slice", lambda x: _heads(x).softmax(3)[:, :2].flatten(2), 24, 10, bits),
+            Step("tokens rolled", "roll", lambda x: torch.roll(_tokens(x), 3, 1).softmax(2), 24, 10, bits),
+            Step("logistic function", "sigmoid", torch.sigmoid, 6, 14, bits),
+            Step("SiLU", "silu", F.silu, 6, 14, bits),
+            Step("quotient by a number a channel", "div", lambda x: x.flip(2) / (x.mean((2, 3), keepdim=True) + 1), 6, 14, bits),
+            Step("variance of a picture, 24 channels", "var", lambda x: x.var((2, 3), keepdim=True), 24, 14, bits),
             Step("a roll of 24 channels", "roll", lambda x: torch.roll(x, (2, 2), (2, 3)), 24, 14, bits),
             Step("heads apart", "permute", lambda x: _heads(x).softmax(3).flatten(2), 24, 8, bits),
         )

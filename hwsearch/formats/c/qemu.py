@@ -19,7 +19,7 @@ from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firm
 from hwsearch.formats.running.reach import coarsest_step, enlargement, receptive_radius
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.running.windows import windows
-from hwsearch.quant.engine.steps import codes
+from hwsearch.quant.engine.steps.resizing import in_integers
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.scale import at_least, between, enlarged
 from searchspaces.ir.graph import Node
@@ -52,8 +52,7 @@ def _interpolates_reals(node: Node, qgraph: QuantizedGraph) -> bool:
     """Whether a node interpolates in single precision, as it does where the engine does (see ``steps.resizing``)."""
     if not isinstance(node.op, Resize) or node.op.moves:
         return False
-    source, target = (qgraph.formats[name] for name in (node.inputs[0], node.name))
-    return node.op.mode != "bilinear" or node.op.whole_factor is None or not codes.narrow(source, target)
+    return not in_integers(node.op, qgraph.formats[node.inputs[0]], qgraph.formats[node.name], write.RULE)
 
 
 class CompiledNetwork:

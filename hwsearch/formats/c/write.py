@@ -37,7 +37,7 @@ from hwsearch.quant.network.graph import QuantizedGraph
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-KERNEL_SOURCES = ("hws_conv.c", "hws_maps.c", "hws_matmul.c", "hws_moves.c", "hws_norms.c", "hws_reductions.c")
+KERNEL_SOURCES = ("hws_conv.c", "hws_curves.c", "hws_maps.c", "hws_matmul.c", "hws_moves.c", "hws_norms.c", "hws_reductions.c")
 KERNEL_HEADERS = ("hws.h", "hws_dots.h", "hws_requant.h")
 KEYWORDS = {
     *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for"),

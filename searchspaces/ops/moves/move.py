@@ -29,7 +29,16 @@ class View(Op):
         return True
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Move(self.movement)
+        return Move(self.movement, along=self.places_of(inputs[0]))
+
+    @property
+    def along(self) -> tuple[int, ...]:
+        """The axes of which it chooses places, where that is all it does; empty: it does something else."""
+        return ()
+
+    def places_of(self, shape: Shape) -> tuple[int, ...]:
+        """``along`` of a tensor of this shape, each axis counted from the first, in order."""
+        return tuple(sorted(axis % len(shape) for axis in self.along))
 
     def window(self, weights: Roles) -> Window | None:
         return None
@@ -81,6 +90,10 @@ class Slice(View):
     def __post_init__(self) -> None:
         if self.step < 1:
             raise ValueError(f"a slice by steps of {self.step}")
+
+    @property
+    def along(self) -> tuple[int, ...]:
+        return (self.axis,) if self.step == 1 else ()
 
     def taken(self, side: int) -> slice:
         """What it takes of an axis of ``side`` places.
@@ -229,6 +242,10 @@ class Roll(View):
     shifts: tuple[int, ...]
     axes: tuple[int, ...]
 
+    @property
+    def along(self) -> tuple[int, ...]:
+        return self.axes
+
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return torch.roll(inputs[0], self.shifts, self.axes)
 
@@ -242,7 +259,11 @@ class Flip(View):
     axes: tuple[int, ...]
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Move(self.movement, variant="reversed")
+        return Move(self.movement, variant="reversed", along=self.places_of(inputs[0]))
+
+    @property
+    def along(self) -> tuple[int, ...]:
+        return self.axes
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return inputs[0].flip(self.axes)
@@ -257,6 +278,10 @@ class Gather(View):
 
     indices: tuple[int, ...]
     axis: int = 1
+
+    @property
+    def along(self) -> tuple[int, ...]:
+        return (self.axis,)
 
     def shape(self, inputs: Sequence[Shape], weights: Roles) -> Shape:
         shape = list(inputs[0])

@@ -19,13 +19,15 @@ class Norm(Op):
     """What normalizations share: weights "weight" and "bias" scale and shift the result where there are any."""
 
     takes: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    centred: ClassVar[bool] = True
+    """Whether the mean is taken off."""
 
     def over(self, shape: Shape) -> int:
         """How many values share one mean."""
         raise NotImplementedError
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Reduce(self.over(inputs[0]), keeps=True, function="division")
+        return Reduce(self.over(inputs[0]), keeps=True, function="division", centred=self.centred)
 
     def window(self, weights: Roles) -> Window | None:
         return None
@@ -67,6 +69,7 @@ class RmsNorm(_AxesNorm):
     """Values over the root of their mean square, over ``axes``; no mean is taken off, there is no bias."""
 
     kind: ClassVar[str] = "rms_norm"
+    centred: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("weight",)
 
     eps: float = 1e-6
@@ -83,6 +86,7 @@ class UnitNorm(_AxesNorm):
     """Values over the root of the sum of their squares, or over ``eps`` where that is larger; no weights."""
 
     kind: ClassVar[str] = "unit_norm"
+    centred: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ()
 
     eps: float = 1e-12

@@ -5,7 +5,7 @@ A few related operators a file; each enters itself in the table.
 
 from __future__ import annotations
 
-from hwsearch.formats.c.calls import layers, maps, moves, norms, reductions  # they fill the table
+from hwsearch.formats.c.calls import curves, layers, maps, moves, norms, reductions  # they fill the table
 from hwsearch.formats.c.calls.lowering import LOWERS, Constant, LoweredNode, Lowering, Record, check, container_bytes
 from hwsearch.formats.c.calls.maps import RULE
 
@@ -18,6 +18,7 @@ __all__ = [
     "Record",
     "check",
     "container_bytes",
+    "curves",
     "layers",
     "maps",
     "moves",

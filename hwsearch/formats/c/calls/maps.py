@@ -1,8 +1,6 @@
-"""Element by element: sums, products, and functions as tables of codes."""
+"""Element by element: sums, products, and what is computed on real values. Functions of one value are in ``curves``."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,20 +8,18 @@ import torch
 from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded, scale_members
 from hwsearch.formats.c.calls.places import Broadcast, broadcast
 from hwsearch.quant.engine import fixed_point, requant
-from hwsearch.quant.engine.operators import elementwise, lookup
-from hwsearch.quant.engine.steps import Site, codes, functions, prepared
+from hwsearch.quant.engine.steps import Site, codes
+from hwsearch.quant.engine.steps.pointwise import multiplies
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, PRelu, Relu, Relu6, bounds
-from searchspaces.ops.maps.elementwise import Add, Elementwise, Maximum, Minimum, Mul, Sub
+from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, SquaredDifference, Sub, Where
 
 RULE = "gemmlowp"
 """The rule of ``requant`` by which the kernels compute."""
 REAL_BYTES = 4
 """Of a number of single precision."""
-BENDS = (Relu, Relu6, Clip, LeakyRelu)
-"""Functions of 16-bit codes that are a bound or a slope."""
-FARTHEST = float(np.finfo(np.float32).max)
 
 
 class _Operands:
@@ -43,7 +39,7 @@ class _Operands:
         found = [self._tensor(index) for index in range(len(sources))]
         self.formats: list[TensorFormat | None] = list(sources)
         if numbers is not None:
-            found.append(self._constant(numbers.numpy().astype(np.float32), "float"))
+            found.append(self.numbers(numbers))
             self.formats.append(None)
         elif "other" in node.weights:
             fmt = codes.constant(node.weights["other"], sources[0], self.target)
@@ -74,18 +70,25 @@ class _Operands:
         there = self._lowering.input_repeated(self._node, self._step, index, self._whole, self._order)
         return there, Broadcast(1, self.elements)
 
-    def _constant(self, found: np.ndarray, kind: str) -> tuple[str, Broadcast]:
+    def numbers(self, values: torch.Tensor, name: str = "other") -> tuple[str, Broadcast]:
+        """A constant that stays real."""
+        return self._constant(values.numpy().astype(np.float32), "float", name)
+
+    def _constant(self, found: np.ndarray, kind: str, name: str = "other") -> tuple[str, Broadcast]:
         shape = tuple(found.shape)
         order = tuple(a - (len(self._order) - len(shape)) for a in self._order if a >= len(self._order) - len(shape))
         own = broadcast(shape, order, self._whole, self._order)
         if own is None:
             found, order, own = np.broadcast_to(found, self._whole), self._order, Broadcast(1, self.elements)
-        return self._step.array("other", kind, np.ascontiguousarray(found.transpose(order)).reshape(-1)), own
+        return self._step.array(name, kind, np.ascontiguousarray(found.transpose(order)).reshape(-1)), own
 
 
 def _add(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     if isinstance(node.activation, LeakyRelu):
         _add_sloped(lowering, node, step)
+        return
+    if isinstance(node.activation, PRelu):
+        _add_bent(lowering, node, step)
         return
     operands = _Operands(lowering, node, step)
     (a, b), y = operands.codes, operands.target
@@ -106,7 +109,19 @@ def _add(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 def _add_sloped(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     """An addition whose function no integers have: on real values, rounded once."""
     assert isinstance(node.activation, LeakyRelu)
-    _real(_Operands(lowering, node, step), step, "SUM", node.activation.slope)
+    operands = _Operands(lowering, node, step, numbers=node.weights.get("other"))
+    _real(operands, step, "SUM", node.activation.slope)
+
+
+def _add_bent(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """The same with a slope for each channel."""
+    operands = _Operands(lowering, node, step, numbers=node.weights.get("other"))
+    _of_three(operands, step, "SUM_BENT", operands.numbers(_by_channel(lowering, node), "slope"))
+
+
+def _by_channel(lowering: Lowering, node: Node) -> torch.Tensor:
+    """The slopes of channels, along axis 1 of what the node writes."""
+    return node.weights["slope"].reshape([-1] + [1] * (len(lowering.shapes[node.name]) - 2))
 
 
 def _of_real_values(function: str) -> Lower:
@@ -122,25 +137,53 @@ def _of_real_values(function: str) -> Lower:
 
 def _bent(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     """PReLU: the second operand are slopes, one for each channel."""
-    rank = len(lowering.shapes[node.name])
-    _real(_Operands(lowering, node, step, numbers=node.weights["slope"].reshape([-1] + [1] * (rank - 2))), step, "BENT")
+    _real(_Operands(lowering, node, step, numbers=_by_channel(lowering, node)), step, "BENT")
+
+
+def _chosen(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """One of two, by a constant mask."""
+    operands = _Operands(lowering, node, step, numbers=node.weights.get("other"))
+    _of_three(operands, step, "CHOSEN", operands.numbers(node.weights["mask"] != 0, "mask"))
+
+
+def _affine(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """Times a number and plus a number of each channel."""
+    assert isinstance(node.op, Affine)
+    sides = [1] * len(lowering.shapes[node.name])
+    sides[node.op.axis] = -1
+    operands = _Operands(lowering, node, step, numbers=node.weights["scale"].view(sides))
+    _of_three(operands, step, "AFFINE", operands.numbers(node.weights["shift"].view(sides), "shift"))
+
+
+def _of_three(operands: _Operands, step: LoweredNode, function: str, third: tuple[str, Broadcast]) -> None:
+    record = _real_layer(operands, step, function)
+    (a, b, c), sides = (*operands.addresses, third[0]), (*operands.broadcasts, third[1])
+    by = [step.record(name, "hws_broadcast", inner=side.inner, count=side.count) for name, side in zip("abc", sides, strict=True)]
+    step.calls.append(f"hws_real_of_three({record}, {a}, {by[0]}, {b}, {by[1]}, {c}, {by[2]}, {{out}}, {operands.elements});")
 
 
 def _real(operands: _Operands, step: LoweredNode, function: str, slope: float = 1.0) -> None:
+    _pairwise("hws_real", _real_layer(operands, step, function, slope), operands, step)
+
+
+def _real_layer(operands: _Operands, step: LoweredNode, function: str, slope: float = 1.0) -> str:
     members: dict[str, str | int] = {}
     for side, fmt in zip("ab", operands.formats, strict=True):
         if fmt is None:
             members |= {f"{side}_bytes": REAL_BYTES}
         else:
             members |= {f"{side}_zero": fmt.zero_point, f"{side}_bytes": container_bytes(fmt), f"{side}_scale": real(fmt.scale)}
-    record = step.record(
+    return step.record(
         "layer", "hws_real_layer", function=f"HWS_{function}", slope=real(slope), out_bytes=container_bytes(operands.target),
         **members, **rounded(operands.target),
     )  # fmt: skip
-    _pairwise("hws_real", record, operands, step)
 
 
 def _mul(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """In integers, or on real values where the steps of the product are too fine for them, as the engine does it."""
+    if not multiplies(Site(node, *lowering.sides(node), None, RULE)):
+        _real(_Operands(lowering, node, step, numbers=node.weights.get("other")), step, "PRODUCT")
+        return
     operands = _Operands(lowering, node, step)
     (a, b), y = operands.codes, operands.target
     record = step.record(
@@ -169,55 +212,8 @@ def _pairwise(function: str, record: str, operands: _Operands, step: LoweredNode
     step.calls.append(f"{function}{suffix}({record}, {a}, {sides[0]}, {b}, {sides[1]}, {{out}}, {operands.elements});")
 
 
-def _unary(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    """The table is what the engine answers to every code; beside 16 bits what TFLite keeps of it. Bounds and slopes of 16 bits
-    are computed on real values."""
-    (source,), target = lowering.sides(node)
-    size, elements = container_bytes(target), lowering.elements(node.name)
-    place = lowering.input_as(node, step, 0, lowering.orders[node.name])
-    if source.is_wide and isinstance(node.op, BENDS):
-        low, high = bounds(node.op)
-        record = step.record(
-            "layer", "hws_bend_layer", in_zero=source.zero_point, in_bytes=container_bytes(source), in_scale=real(source.scale),
-            slope=real(node.op.slope if isinstance(node.op, LeakyRelu) else 1.0), low=real(max(low, -FARTHEST)),
-            high=real(min(high, FARTHEST)), out_bytes=size, **rounded(target),
-        )  # fmt: skip
-        step.calls.append(f"hws_bend({record}, {place}, {{out}}, {elements});")
-        return
-    if source.is_wide:
-        wide = _nodes(node, source, target)
-        assert wide is not None
-        nodes, members = wide
-        table = step.array("table", "int16_t", nodes)
-        record = step.record("layer", "hws_lookup_wide_layer", table=table, out_bytes=size, **members)
-        step.calls.append(f"hws_lookup_wide({record}, {place}, {{out}}, {elements});")
-        return
-    every = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
-    run = prepared(Site(node, [source], target, None, RULE))
-    found = target.shifted(run([source.carried(every - source.zero_point)])).long() + target.zero_point
-    table = step.array("table", "uint8_t" if size == 1 else "uint16_t", found.numpy())
-    step.calls.append(f"hws_lookup({place}, {table}, {{out}}, {elements}, {size});")
-
-
-def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.ndarray, dict[str, int]] | None:
-    """The 513 places that TFLite keeps of a function of 16-bit codes, and the members of a record that take what lies between
-    them to codes of ``target``; None where the engine computes it otherwise."""
-    assert isinstance(node.op, Activation)
-    found = functions.kernel(node.op, RULE, wide=True)
-    if found is None:
-        return None
-    grid = replace(functions.written_on(node.op, target, wide=True), low=None, high=None)
-    try:
-        entries = found(functions.read_on(node.op, source, RULE, wide=True), grid, "tflm").astype(np.int64)
-    except ValueError:  # steps for which the kernel has no multiplier
-        return None
-    nodes = lookup.places_of(entries)
-    # The codes of ``grid`` have no zero point: they are brought to the container of the output.
-    return None if nodes is None else (nodes, scale_members(float(grid.step) / float(target.scale), target))
-
-
 def _only_clamps(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    if not isinstance(node.activation, Relu | Relu6 | LeakyRelu | None):
+    if not isinstance(node.activation, Relu | Relu6 | LeakyRelu | PRelu | None):
         return f"addition with {node.activation.kind}"
     return _two(node, sources, target)
 
@@ -227,25 +223,13 @@ def _two(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str |
     return None if len(sources) + ("other" in node.weights) == 2 else f"{node.op.word} of {len(sources)} tensors"
 
 
-def _multiplies(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    if lacking := _two(node, sources, target):
-        return lacking
-    both = [*sources, *(codes.constant(values, *sources, target) for key, values in node.weights.items() if key == "other")]
-    form = codes.stored if codes.narrow(target, *sources) else codes.widened
-    a, b, y = (form(fmt) for fmt in (*both, target))
-    return None if elementwise.multiplies(a, b, y, "tflm") else "a product whose steps are too fine for the integers of C"
-
-
-def _only_bytes(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    if sources[0].is_wide and not isinstance(node.op, BENDS) and _nodes(node, sources[0], target) is None:
-        return f"{node.op.word} of its own on {sources[0].bits} bits"
-    return None
-
-
 LOWERS.put(Lower(_add, _only_clamps), Add)
-LOWERS.put(Lower(_mul, _multiplies), Mul)
-LOWERS.put(Lower(_unary, _only_bytes), Activation)
+LOWERS.put(Lower(_mul, _two), Mul)
 LOWERS.put(Lower(_bent), PRelu)
 LOWERS.put(_of_real_values("DIFFERENCE"), Sub)
 LOWERS.put(_of_real_values("SMALLER"), Minimum)
 LOWERS.put(_of_real_values("LARGER"), Maximum)
+LOWERS.put(_of_real_values("QUOTIENT"), Div)
+LOWERS.put(_of_real_values("SQUARE"), SquaredDifference)
+LOWERS.put(Lower(_chosen), Where)
+LOWERS.put(Lower(_affine), Affine)

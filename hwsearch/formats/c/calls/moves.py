@@ -90,8 +90,8 @@ def _in_integers(lowering: Lowering, node: Node) -> bool:
     """Whether the engine interpolates codes as TFLite does."""
     ((source,), target), op = lowering.sides(node), node.op
     assert isinstance(op, Resize)
-    places, before, after = resizing.places(RULE, source, target), lowering.picture(node.inputs[0]), lowering.picture(node.name)
-    return places == "whole" and resizing.by_kernel(op, before[1:], after[1:], places)
+    before, after = (lowering.picture(name)[1:] for name in (node.inputs[0], node.name))
+    return resizing.in_integers(op, source, target, RULE, before, after)
 
 
 def _interpolate_codes(lowering: Lowering, node: Node, step: LoweredNode) -> None:

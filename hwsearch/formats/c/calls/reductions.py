@@ -13,7 +13,7 @@ from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.operators import reduction, softmax
 from hwsearch.quant.engine.steps import codes
 from searchspaces.ir.graph import Node
-from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction, Std, WindowPool
+from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Std, Sum, Var, WindowPool
 from searchspaces.ops.reductions.softmax import Softmax
 
 
@@ -50,14 +50,28 @@ def _mean(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 
 def _std(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     op, ((source,), target) = node.op, lowering.sides(node)
-    assert isinstance(op, Std)
+    assert isinstance(op, Std | Var)
     address, sizes = _reduced(lowering, node, step)
     record = step.record(
         "layer", "hws_std_layer", **sizes, in_zero=source.zero_point, in_bytes=container_bytes(source),
-        out_bytes=container_bytes(target), correction=op.correction, in_scale=real(source.scale),
-        **rounded(target),
+        out_bytes=container_bytes(target), correction=op.correction, squared=int(isinstance(op, Var)),
+        in_scale=real(source.scale), **rounded(target),
     )  # fmt: skip
     step.calls.append(f"hws_std({record}, {address}, {{out}});")
+
+
+REDUCED: dict[type[Reduction], str] = {Sum: "TOTAL", Max: "LARGEST", Min: "SMALLEST"}
+
+
+def _of_all(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    (source,), target = lowering.sides(node)
+    assert isinstance(node.op, Reduction)
+    address, sizes = _reduced(lowering, node, step)
+    record = step.record(
+        "layer", "hws_reduce_layer", function=f"HWS_{REDUCED[type(node.op)]}", **sizes, in_zero=source.zero_point,
+        in_bytes=container_bytes(source), out_bytes=container_bytes(target), in_scale=real(source.scale), **rounded(target),
+    )  # fmt: skip
+    step.calls.append(f"hws_reduce({record}, {address}, {{out}});")
 
 
 def _window(lowering: Lowering, node: Node, size: int) -> dict[str, int]:
@@ -125,7 +139,8 @@ def _softmax(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 
 
 LOWERS.put(Lower(_mean), Mean)
-LOWERS.put(Lower(_std), Std)
+LOWERS.put(Lower(_std), Std, Var)
+LOWERS.put(Lower(_of_all), *REDUCED)
 LOWERS.put(Lower(_max_pool), MaxPool)
 LOWERS.put(Lower(_average_pool), AvgPool)
 LOWERS.put(Lower(_softmax), Softmax)

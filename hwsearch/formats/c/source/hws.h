@@ -61,9 +61,11 @@ typedef struct {
 void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
              const hws_broadcast *broadcast_b, void *out, int32_t elements);
 
-/* Functions of two real values, rounded once: their sum, times `slope` where it is negative; their difference; the smaller or the
- * larger one; the first, times the second where it is negative. An operand of 4 bytes holds numbers of single precision. */
-enum { HWS_SUM, HWS_DIFFERENCE, HWS_SMALLER, HWS_LARGER, HWS_BENT };
+/* Functions of two real values in single precision, of which only the result is rounded to a code: their sum, times `slope` where
+ * it is negative; their difference; the smaller or the larger one; the first, times the second where it is negative; their product;
+ * their quotient, which is zero where the first is; their difference times itself. An operand of 4 bytes holds numbers of single
+ * precision. */
+enum { HWS_SUM, HWS_DIFFERENCE, HWS_SMALLER, HWS_LARGER, HWS_BENT, HWS_PRODUCT, HWS_QUOTIENT, HWS_SQUARE };
 typedef struct {
     int32_t function, a_zero, b_zero, a_bytes, b_bytes, out_bytes;
     float a_scale, b_scale, slope, out_scale;
@@ -72,6 +74,13 @@ typedef struct {
 
 void hws_real(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
               const hws_broadcast *broadcast_b, void *out, int32_t elements);
+
+/* Functions of three, the third one always numbers of single precision: the first where the third is not zero, else the second; the
+ * first times the second, plus the third; the sum of two, times the third where it is negative. */
+enum { HWS_CHOSEN, HWS_AFFINE, HWS_SUM_BENT };
+void hws_real_of_three(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+                       const hws_broadcast *broadcast_b, const float *c, const hws_broadcast *broadcast_c, void *out,
+                       int32_t elements);
 
 /* A real value, times `slope` where it is negative, within low .. high. */
 typedef struct {
@@ -91,6 +100,19 @@ typedef struct {
 void hws_lookup_wide(const hws_lookup_wide_layer *layer, const void *in, void *out, int32_t elements);
 /* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */
 void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
+/* The same for 16-bit codes: the table has 65536. */
+void hws_lookup_every(const uint16_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
+
+/* Functions of 16-bit codes by straight lines between 256 places of the logistic function: that function itself, the hyperbolic
+ * tangent, and x times the logistic function of x. The latter is a product within gate_min .. gate_max, brought to the output. */
+enum { HWS_LOGISTIC, HWS_TANH, HWS_SILU };
+typedef struct {
+    int32_t function, place_multiplier, place_shift, in_zero, out_bytes;
+    int32_t gate_multiplier, gate_shift, gate_min, gate_max;
+    int32_t multiplier, shift, out_zero, out_min, out_max;
+} hws_curve_layer;
+
+void hws_curve(const hws_curve_layer *layer, const uint16_t *in, void *out, int32_t elements);
 
 /* out[batch][row][column] = sum over depth of a[row] b[column]; neighbours lie a_row, a_step, b_column, b_step codes apart. With
  * wide, where a tensor has 16 bits, the multiplier has 15. */
@@ -112,14 +134,24 @@ typedef struct {
 
 void hws_mean(const hws_mean_layer *layer, const void *in, void *out);
 
-/* Standard deviations, in double precision; count less correction is what squares are divided by. */
+/* Standard deviations in double precision, or, with `squared`, variances; count less correction is what squares are divided by. */
 typedef struct {
-    int32_t outer, count, inner, in_zero, in_bytes, out_bytes, correction;
+    int32_t outer, count, inner, in_zero, in_bytes, out_bytes, correction, squared;
     float in_scale, out_scale;
     int32_t out_zero, out_min, out_max;
 } hws_std_layer;
 
 void hws_std(const hws_std_layer *layer, const void *in, void *out);
+
+/* One real value for all: their sum, in double precision, or the largest or smallest. */
+enum { HWS_TOTAL, HWS_LARGEST, HWS_SMALLEST };
+typedef struct {
+    int32_t function, outer, count, inner, in_zero, in_bytes, out_bytes;
+    float in_scale, out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_reduce_layer;
+
+void hws_reduce(const hws_reduce_layer *layer, const void *in, void *out);
 
 typedef struct {
     int32_t in_h, in_w, out_h, out_w, channels, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, bytes;

@@ -88,6 +88,12 @@ static inline float of_two(int32_t function, float x, float y, float slope) {
         return x < y ? x : y;
     case HWS_LARGER:
         return x > y ? x : y;
+    case HWS_PRODUCT:
+        return x * y;
+    case HWS_QUOTIENT:
+        return x == 0 ? 0 : x / y;
+    case HWS_SQUARE:
+        return (x - y) * (x - y);
     default: /* HWS_BENT */
         return x < 0 ? x * y : x;
     }
@@ -105,29 +111,36 @@ void hws_real(const hws_real_layer *layer, const void *a, const hws_broadcast *b
     }
 }
 
+static inline float of_three(int32_t function, float x, float y, float z) {
+    const float sum = x + y, product = x * y;
+    switch (function) {
+    case HWS_CHOSEN:
+        return z != 0 ? x : y;
+    case HWS_AFFINE:
+        return product + z;
+    default: /* HWS_SUM_BENT */
+        return sum < 0 ? sum * z : sum;
+    }
+}
+
+void hws_real_of_three(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
+                       const hws_broadcast *broadcast_b, const float *c, const hws_broadcast *broadcast_c, void *out,
+                       int32_t elements) {
+    const hws_real_layer own = *layer;
+    cursor of_a = first(broadcast_a), of_b = first(broadcast_b), of_c = first(broadcast_c);
+    for (int32_t i = 0; i < elements; i++) {
+        const float x = operand(a, next(&of_a), own.a_bytes, own.a_zero, own.a_scale);
+        const float y = operand(b, next(&of_b), own.b_bytes, own.b_zero, own.b_scale), z = c[next(&of_c)];
+        const float value = of_three(own.function, x, y, z);
+        hws_store(out, i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+    }
+}
+
 void hws_bend(const hws_bend_layer *layer, const void *in, void *out, int32_t elements) {
     const hws_bend_layer own = *layer;
     for (int32_t i = 0; i < elements; i++) {
         const float x = (float)(hws_load(in, i, own.in_bytes) - own.in_zero) * own.in_scale, bent = x < 0 ? x * own.slope : x;
         const float value = bent < own.low ? own.low : bent > own.high ? own.high : bent;
         hws_store(out, i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
-    }
-}
-
-void hws_lookup_wide(const hws_lookup_wide_layer *layer, const void *in, void *out, int32_t elements) {
-    const hws_lookup_wide_layer own = *layer;
-    for (int32_t i = 0; i < elements; i++) {
-        const int32_t value = hws_interpolated(own.table, (int64_t)hws_load(in, i, 2) - 32768);
-        const int64_t code = hws_scale_short(value, own.multiplier, own.shift) + own.out_zero;
-        hws_store(out, i, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
-    }
-}
-
-void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes) {
-    for (int32_t i = 0; out_bytes == 1 && i < elements; i++) {
-        ((uint8_t *)out)[i] = ((const uint8_t *)table)[in[i]];
-    }
-    for (int32_t i = 0; out_bytes == 2 && i < elements; i++) {
-        ((uint16_t *)out)[i] = ((const uint16_t *)table)[in[i]];
     }
 }

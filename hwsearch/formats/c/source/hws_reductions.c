@@ -51,7 +51,37 @@ void hws_std(const hws_std_layer *layer, const void *in, void *out) {
             }
             const double count = own.count, first = (double)squares * count, second = (double)sum * (double)sum;
             const double variance = (first - second) / (count * (count - own.correction));
-            const float value = (float)(sqrt(variance > 0 ? variance : 0) * (double)own.in_scale);
+            const double scale = (double)own.in_scale, bounded = variance > 0 ? variance : 0;
+            const float value = (float)(own.squared ? bounded * (scale * scale) : sqrt(bounded) * scale);
+            const int32_t code = hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max);
+            hws_store(out, o * own.inner + i, code, own.out_bytes);
+        }
+    }
+}
+
+static inline int64_t of_all(const void *in, int32_t at, int32_t step, int32_t count, int32_t bytes, int32_t zero,
+                             int32_t function) {
+    int64_t found = hws_load(in, at, bytes) - zero;
+    for (int32_t k = 1; k < count; k++) {
+        at += step;
+        const int32_t x = hws_load(in, at, bytes) - zero;
+        if (function == HWS_TOTAL) {
+            found += x;
+        } else if (function == HWS_LARGEST ? x > found : x < found) {
+            found = x;
+        }
+    }
+    return found;
+}
+
+void hws_reduce(const hws_reduce_layer *layer, const void *in, void *out) {
+    const hws_reduce_layer own = *layer;
+    for (int32_t o = 0; o < own.outer; o++) {
+        for (int32_t i = 0; i < own.inner; i++) {
+            const int32_t at = o * own.count * own.inner + i;
+            const int64_t found = own.in_bytes == 1 ? of_all(in, at, own.inner, own.count, 1, own.in_zero, own.function)
+                                                    : of_all(in, at, own.inner, own.count, 2, own.in_zero, own.function);
+            const float value = (float)((double)found * (double)own.in_scale);
             const int32_t code = hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max);
             hws_store(out, o * own.inner + i, code, own.out_bytes);
         }

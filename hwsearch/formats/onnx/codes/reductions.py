@@ -1,4 +1,4 @@
-"""Means, sums and deviations of codes."""
+"""Means, sums, variances and deviations of codes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from onnx import TensorProto
 from hwsearch.formats.onnx.codes.code_writer import CodeWriter
 from hwsearch.formats.onnx.codes.table import CODES
 from searchspaces.ir.graph import Node
-from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
+from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum, Var
 
 
-@CODES.register(Mean, Sum, Std)
+@CODES.register(Mean, Sum, Std, Var)
 def pool(writer: CodeWriter, node: Node) -> str:
-    """Mean, sum or standard deviation: sums of codes are exact in double precision, whatever their order."""
+    """Mean, sum, variance or standard deviation: sums of codes are exact in double precision, whatever their order."""
     source, target, op = writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name], node.op
     assert isinstance(op, Reduction)
     zero, scale = (0.0, 1.0) if source.is_float else (float(source.zero_point), float(source.scale))
@@ -27,12 +27,13 @@ def pool(writer: CodeWriter, node: Node) -> str:
     elif isinstance(op, Mean):
         y = writer.op("Div", [total, n])
     else:
-        less = op.correction if isinstance(op, Std) else 0
+        less = op.correction if isinstance(op, Std | Var) else 0
         squares = writer.op("ReduceSum", [writer.op("Mul", [v, v]), axes], keepdims=keep)
         spread = writer.op("Sub", [writer.op("Mul", [squares, n]), writer.op("Mul", [total, total])])
         below = writer.op("Sub", [n, writer.const(less, f64)]) if less else n
         variance = writer.op("Max", [writer.op("Div", [spread, writer.op("Mul", [n, below])]), writer.const(0.0, f64)])
-        y = writer.op("Sqrt", [variance])
+        y = variance if isinstance(op, Var) else writer.op("Sqrt", [variance])
+        scale = scale * scale if isinstance(op, Var) else scale
     return writer.store(writer.cast(writer.op("Mul", [y, writer.const(scale, f64)]), TensorProto.FLOAT), target)
 
 

@@ -19,10 +19,12 @@ from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, VALID, fused
 from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer, widened
 from hwsearch.formats.tflite.written import turned
 from hwsearch.quant.engine import requant
-from hwsearch.quant.engine.steps.layers import before_slope
+from hwsearch.quant.engine.steps import codes, slopes
+from hwsearch.quant.engine.steps.slopes import before_slope
+from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import LeakyRelu, Relu, Relu6
+from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
 from searchspaces.ops.reductions.reduce import MaxPool
 
@@ -32,8 +34,10 @@ def _input(writer: Writer, node: Node) -> int:
     return writer.tensor(node.name, writer.qgraph.formats[node.name], writer.shapes[node.name])
 
 
-OTHERWISE = "Apply it to what a convolution writes, or export the plan as ONNX (--to onnx) or to C (--to c, LeakyReLU)."
+OTHERWISE = "Apply it to what a convolution writes, or export the plan as ONNX (--to onnx) or to C (--to c)."
 """Instead of a function behind an addition that no two operators of TFLite compute as the engine does."""
+NO_SLOPES = "slopes of channels that no layer has are written for pictures of 8 bits in LiteRT alone"
+"""LiteRT takes a PRELU of 16 bits, and computes something else."""
 
 
 def add(writer: Writer, node: Node) -> int:
@@ -63,14 +67,42 @@ def add(writer: Writer, node: Node) -> int:
 def _sloped(writer: Writer, node: Node, *, wide: bool) -> int:
     """A slope behind a sum is an operator of its own, which reads the sum on a grid between the two."""
     op, formats = node.activation, writer.qgraph.formats
-    total = before_slope(node, formats[node.name], writer.qgraph.rule, wide=wide)
-    if total is None or not isinstance(op, LeakyRelu):
+    sources, rule = [formats[name] for name in node.inputs], writer.qgraph.rule
+    total = before_slope(node, sources, formats[node.name], rule, wide=wide)
+    if total is None or slopes.table(node, total, formats[node.name], rule) is None:
         assert op is not None
-        raise FileError(f"{node.name!r}: TFLite's addition has no fused {op.kind}", OTHERWISE)
+        more = f", and {NO_SLOPES}" if isinstance(op, PRelu) else ""
+        raise FileError(f"{node.name!r}: TFLite's addition has no fused {op.kind}{more}", OTHERWISE)
     name, shape = f"{node.name}/sum", writer.shapes[node.name]
     writer.joined(name, node, total)
     x = add(writer, replace(node.with_op(activation=None), name=name))
-    return curve(writer, node, op, name, x, shape)
+    if isinstance(op, LeakyRelu):
+        return curve(writer, node, op, name, x, shape)
+    return _by_channel(writer, node, total, x)
+
+
+@WRITES.register(PRelu)
+def _prelu(writer: Writer, node: Node) -> int:
+    """Slopes of channels that stand alone, of a picture."""
+    name, target = node.inputs[0], writer.qgraph.formats[node.name]
+    source = writer.qgraph.formats[name]
+    if len(writer.full[name]) != len(PICTURE) or slopes.table(node, source, target, writer.qgraph.rule) is None:
+        raise FileError(f"{node.name!r}: {NO_SLOPES}", OTHERWISE)
+    return _by_channel(writer, node, source, writer.read(name, node))
+
+
+def _by_channel(writer: Writer, node: Node, source: TensorFormat, x: int) -> int:
+    """PRELU of ``x``, which has the format ``source`` and its channels in the order of the node's tensor."""
+    target = writer.qgraph.formats[node.name]
+    fmt, found = slopes.stored_slopes(node, source, target)
+    by = codes.stored(fmt)
+    values = found[writer.orders[node.name]].reshape(1, 1, -1)
+    other = writer.file.tensor(
+        f"{node.name}/slopes", values.shape, by.kind, scale=by.scale, zero_point=by.zero_point, data=values
+    )
+    return writer.bounded(
+        node.name, target, writer.shapes[node.name], lambda y, _: writer.file.op("PRELU", [x, other], y), fusible=False
+    )
 
 
 @WRITES.register(Relu, Relu6)

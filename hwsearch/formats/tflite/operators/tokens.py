@@ -24,8 +24,9 @@ from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE
 from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, widened
-from hwsearch.quant.engine.operators import elementwise, softmax
-from hwsearch.quant.engine.steps import as_conv, codes
+from hwsearch.quant.engine.operators import softmax
+from hwsearch.quant.engine.steps import Site, as_conv, codes
+from hwsearch.quant.engine.steps.pointwise import multiplies
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.linear import Linear
@@ -163,6 +164,9 @@ def _constant(writer: Writer, node: Node, *formats: TensorFormat) -> tuple[int, 
 def _multiply(writer: Writer, node: Node) -> int:
     _check_terms(writer, node)
     source, (target, _) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
+    formats = [writer.qgraph.formats[name] for name in node.inputs]
+    if not multiplies(Site(node, formats, writer.qgraph.formats[node.name], None, writer.qgraph.rule)):
+        raise FileError(f"{node.name!r}: its products can overflow the 32 bits in which TFLite rescales them")
     if "other" not in node.weights:
         return _product(writer, node)
     wide = not codes.narrow(source, target)
@@ -176,10 +180,6 @@ def _product(writer: Writer, node: Node) -> int:
     """Two tensors, which broadcast: two pictures as they stand in the file, others with the axes of the network."""
     formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
     target, wide = formats[-1], not codes.narrow(*formats)
-    form = codes.widened if wide else codes.stored
-    a, b, y = (form(fmt) for fmt in formats)
-    if not elementwise.multiplies(a, b, y, codes.LIBRARIES[writer.qgraph.rule]):
-        raise FileError(f"{node.name!r}: its products can overflow the 32 bits in which TFLite rescales them")
     pictures = all(name in writer.pictures for name in node.inputs)
     sides = []
     for name, fmt in zip(node.inputs, formats, strict=False):

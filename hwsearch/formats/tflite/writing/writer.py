@@ -25,7 +25,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import Exp, Gelu, LeakyRelu, Relu, Relu6, Rsqrt, Sigmoid, Silu, Tanh
+from searchspaces.ops.maps.activation import Exp, Gelu, LeakyRelu, PRelu, Relu, Relu6, Rsqrt, Sigmoid, Silu, Tanh
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
@@ -244,7 +244,7 @@ class Writer:
 _TOKENS = (Linear, MatMul, Reshape, Permute)
 _PICTURES = (
     *(Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Pad, Roll, Flip, Gather),
-    *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Silu, Tanh, LeakyRelu, MaxPool),
+    *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Silu, Tanh, LeakyRelu, PRelu, MaxPool),
 )
 """Operators that write pictures where they read them."""
 _ALWAYS = (Conv, PixelShuffle, PixelUnshuffle, Repeat, Resize, MaxPool)

@@ -84,14 +84,20 @@ def as_power(x: Grid, powers: tuple[int, ...]) -> int | None:
     return nearest + 12 if abs(exponent - nearest) < 1e-3 and nearest + 12 in powers else None
 
 
-def _line(x: Grid, powers: tuple[int, ...]) -> np.ndarray:
-    """Codes on the axis of ``SIGMOID``, where 2^17 stands for 32/3: a multiplier of 16 bits and a shift."""
+def on_line(x: Grid, powers: tuple[int, ...]) -> tuple[int, int]:
+    """The multiplier of at most 16 bits and the shift to the right, rounded half up, that bring codes to the axis of ``SIGMOID``,
+    where 2^17 stands for 32/3."""
     if (power := as_power(x, powers)) is not None:
-        return codes(x) * (3 << power)
+        return 3 << power, 0
     multiplier, shift = float(x.step) * 4096 * 3, 0
     while multiplier <= 32767 / 2 and shift <= 30:
         shift, multiplier = shift + 1, multiplier * 2
-    return (codes(x) * int(multiplier) + ((1 << shift) >> 1)) >> shift
+    return int(multiplier), shift
+
+
+def _line(x: Grid, powers: tuple[int, ...]) -> np.ndarray:
+    multiplier, shift = on_line(x, powers)
+    return (codes(x) * multiplier + ((1 << shift) >> 1)) >> shift
 
 
 def _on_the_table(place: np.ndarray, bits: int) -> np.ndarray:
@@ -203,6 +209,16 @@ def leaky_once(x: Grid, y: Grid, slope: float) -> np.ndarray:
         raise ValueError(f"a slope of {slope:g} from steps of {x.scale:g} to steps of {y.scale:g}")
     value = codes(x) - x.zero_point
     return y.clamp(np.where(value >= 0, scaled_once(value, above), scaled_once(value, below)) + y.zero_point)
+
+
+def prelu(x: Grid, y: Grid, slopes: np.ndarray, by: Grid) -> np.ndarray:
+    """``x``, below zero times the slope of its channel: PRELU of LiteRT, 8 bits, which multiplies codes and rescales products as
+    MUL does; the multipliers are single. One table a channel, ``[C, 256]``, for slopes that are codes ``[C]`` of the grid ``by``.
+    """
+    value, factors = codes(x) - x.zero_point, slopes.astype(np.int64)[:, None] - by.zero_point
+    above = multiply_quantized(value, *quantize_multiplier(float(x.step / y.step)))
+    below = multiply_quantized(value * factors, *quantize_multiplier(float(x.step * by.step / y.step)))
+    return y.clamp(np.where(value >= 0, above, below) + y.zero_point)
 
 
 def absolute(x: Grid, y: Grid, library: Library) -> np.ndarray:

@@ -5,7 +5,16 @@ One function an operator, a few related ones a file; each enters itself in the t
 
 from __future__ import annotations
 
-from hwsearch.quant.engine.steps import layers, moves, norms, pointwise, products, reductions, resizing  # they fill the table
+from hwsearch.quant.engine.steps import (  # they fill the table
+    layers,
+    moves,
+    norms,
+    pointwise,
+    products,
+    reductions,
+    resizing,
+    slopes,
+)
 from hwsearch.quant.engine.steps.layers import adds_in_integers, as_conv
 from hwsearch.quant.engine.steps.pointwise import looked_up, unary_table
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site, cut, exact, island, prepared, same_grid
@@ -29,5 +38,6 @@ __all__ = [
     "reductions",
     "resizing",
     "same_grid",
+    "slopes",
     "unary_table",
 ]

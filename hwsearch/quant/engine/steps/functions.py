@@ -24,9 +24,9 @@ Table = Callable[[Grid, Grid, Library], np.ndarray]
 
 def kernel(op: Activation, rule: str, *, wide: bool) -> Table | None:
     """A rule's table of a function between tensors of 8 bits, or of 16 (``wide``); None where it has no kernel that the engine
-    follows. Of 16 bits a slope and SiLU are followed in LiteRT alone."""
+    follows. Of 16 bits a slope is followed in LiteRT alone."""
     match op:
-        case LeakyRelu() | Silu() if wide and rule == "gemmlowp":
+        case LeakyRelu() if wide and rule == "gemmlowp":
             return None
         case LeakyRelu(slope=slope) if slope > 0:
             if rule == "xnnpack" and not wide:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.numbers import INT8, INT16
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.convolution import Conv as PreparedConv
-from hwsearch.quant.engine.steps import codes, functions
+from hwsearch.quant.engine.steps import codes, slopes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
-from searchspaces.ops.maps.activation import LeakyRelu, Relu, Relu6
+from searchspaces.ops.maps.activation import Relu, Relu6
 from searchspaces.ops.maps.elementwise import Add
-
-APART = ("xnnpack", "reference")
-"""Rules under which a slope behind an addition is an operator of its own. The exported C ("gemmlowp") does both at once."""
 
 
 @STEPS.register(Conv)
@@ -70,43 +65,9 @@ def _add_constant(site: Site) -> Run | None:
     return lambda xs: total(*(side.contiguous() for side in torch.broadcast_tensors(xs[0], other)))
 
 
-def before_slope(node: Node, target: TensorFormat, rule: str, *, wide: bool) -> TensorFormat | None:
-    """The format of a sum in front of the slope that an addition ends with, where a rule's kernels take two operators for them:
-    all that the slope brings within the bounds of ``target``, in as many bits as there are. None where the addition is one."""
-    slope = node.activation.slope if isinstance(node.activation, LeakyRelu) else 0.0
-    if rule not in APART or slope <= 0 or target.is_float:
-        return None
-    low = target.scale * (target.qmin - target.zero_point) / min(slope, 1.0)
-    high = target.scale * (target.qmax - target.zero_point) / max(slope, 1.0)
-    number = INT16 if wide else INT8
-    if wide:
-        scale, zero = max(high, -low) / (number.middle - 1), number.middle
-    else:
-        scale = (high - low) / number.last_code
-        zero = round(-low / scale)
-    return TensorFormat(number, float(np.float32(scale)), zero, 0, number.last_code)
-
-
-def _add_then_slope(site: Site) -> Run | None:
-    """Two operators, as LiteRT has them: a sum on a grid of its own, and LEAKY_RELU of that."""
-    formats = [*site.sources, site.target]
-    if len(site.sources) != 2 or not codes.integers(*formats):
-        return None
-    total = before_slope(site.node, site.target, site.rule, wide=not codes.narrow(*formats))
-    if total is None or site.node.activation is None:
-        return None
-    bend = functions.table(site.node.activation, total, site.target, site.rule)
-    if bend is None:
-        return None
-    first, second = site.sources
-    add = requant.adder(first, second, total, total.qmin, total.qmax, site.rule)
-    table, lowest = site.target.carried(torch.from_numpy(bend)), total.zero_point - total.origin
-    return lambda xs: table[add(*torch.broadcast_tensors(*xs)).long() + lowest]
-
-
 @STEPS.register(Add)
 def _add(site: Site) -> Run | None:
-    if (apart := _add_then_slope(site)) is not None:
+    if (apart := slopes.add_then_slope(site)) is not None:
         return apart
     if site.rule != "f32" and "other" in site.node.weights and codes.integers(*site.sources, site.target):
         return _add_constant(site)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from hwsearch.quant.engine import fixed_point, requant
+from hwsearch.quant.engine.convolution import load, store
 from hwsearch.quant.engine.operators import elementwise
+from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.base import Op
 from searchspaces.ops.maps.activation import Activation, Relu, Relu6
-from searchspaces.ops.maps.elementwise import Elementwise, Mul, Where
+from searchspaces.ops.maps.elementwise import Div, Elementwise, Mul, Where
 from searchspaces.ops.reductions.reduce import Max, Min
 
 
@@ -23,30 +27,53 @@ def _exact_in_float(site: Site) -> Run | None:
     return None
 
 
+def multiplies(site: Site) -> bool:
+    """Whether a product is one of integers by the rules of TFLite's kernels: not where its steps are so fine that one of codes
+    would leave 32 bits."""
+    if site.rule == "f32" or not codes.integers(site.target, *site.sources):
+        return False
+    *read, y = (grid for _, grid in _factors(site))
+    return elementwise.multiplies(read[0], read[1], y, codes.LIBRARIES[site.rule])
+
+
+def _factors(site: Site) -> list[tuple[TensorFormat, Grid]]:
+    """Formats and grids of both factors, the second of which may be constant, and of the product."""
+    sources, target = site.sources, site.target
+    form = codes.stored if codes.narrow(target, *sources) else codes.widened
+    formats = list(sources)
+    if "other" in site.node.weights:
+        formats.append(codes.constant(site.node.weights["other"], sources[0], target))
+    return [(fmt, form(fmt)) for fmt in (*formats, target)]
+
+
 @STEPS.register(Mul)
 def _multiply(site: Site) -> Run | None:
     """Under the rules of TFLite's kernels a constant factor is a tensor of codes, and products are multiplied down in integers,
     by XNNPACK in single precision; elsewhere it is one operation on decoded values."""
-    node, target = site.node, site.target
-    if site.rule == "f32" or not codes.integers(target, *site.sources):
+    if not multiplies(site):
         return None
-    form = codes.stored if codes.narrow(target, *site.sources) else codes.widened
-    y, library = form(target), codes.LIBRARIES[site.rule]
-    if "other" in node.weights:
-        source = site.sources[0]
-        fmt = codes.constant(node.weights["other"], source, target)
-        x, by = form(source), form(fmt)
-        other = codes.of_values(node.weights["other"], fmt, by)
-        product = codes.product(site.rule, x, by, y)
-        return lambda xs: codes.carried(product(codes.codes(xs[0], source, x), other), y, target)
-    a, b = (form(source) for source in site.sources)
-    if not elementwise.multiplies(a, b, y, library):
-        return None
+    (first, a), (second, b), (target, y) = _factors(site)
     product = codes.product(site.rule, a, b, y)
+    if "other" in site.node.weights:
+        other = codes.of_values(site.node.weights["other"], second, b)
+        return lambda xs: codes.carried(product(codes.codes(xs[0], first, a), other), y, target)
 
     def run(xs: list[Tensor]) -> Tensor:
-        left, right = (codes.codes(x, s, grid) for x, s, grid in zip(xs, site.sources, (a, b), strict=True))
+        left, right = codes.codes(xs[0], first, a), codes.codes(xs[1], second, b)
         return codes.carried(product(left, right), y, target)
+
+    return run
+
+
+@STEPS.register(Div)
+def _divide(site: Site) -> Run:
+    """One operation on decoded values; of nothing, whatever divides it, there is nothing: floating point has no number for 0 / 0,
+    and no code stands for what it has instead."""
+    node, sources, target = site.node, site.sources, site.target
+
+    def run(xs: list[Tensor]) -> Tensor:
+        real = apply(node, [load(x, source) for x, source in zip(xs, sources, strict=True)])
+        return store(real.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf), target)
 
     return run
 

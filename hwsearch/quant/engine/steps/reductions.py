@@ -16,7 +16,7 @@ from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
-from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
+from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum, Var
 
 
 @STEPS.register(Mean)
@@ -38,7 +38,7 @@ def _mean(site: Site) -> Run:
     return run
 
 
-@STEPS.register(Sum, Std)
+@STEPS.register(Sum, Std, Var)
 def _reduction(site: Site) -> Run:
     node, source, target = site.node, site.sources[0], site.target
     return lambda xs: store(_statistic(node, xs[0], source), target)
@@ -58,7 +58,8 @@ def _statistic(node: Node, value: Tensor, source: TensorFormat) -> Tensor:
             return (total / n * float(source.scale)).float()
         case Sum():
             return (total * float(source.scale)).float()
-        case Std(correction=correction):
-            squares = (v * v).sum(dim=op.axes, keepdim=op.keepdims)
-            return (((squares * n - total * total) / (n * (n - correction))).clamp_min(0).sqrt() * float(source.scale)).float()
+        case Std(correction=correction) | Var(correction=correction):
+            squares, scale = (v * v).sum(dim=op.axes, keepdim=op.keepdims), float(source.scale)
+            variance = ((squares * n - total * total) / (n * (n - correction))).clamp_min(0)
+            return (variance * (scale * scale) if isinstance(op, Var) else variance.sqrt() * scale).float()
     raise TypeError(f"no statistic {op.describe()}")

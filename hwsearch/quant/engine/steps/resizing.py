@@ -36,6 +36,17 @@ def by_kernel(op: Resize, before: Sequence[int], after: Sequence[int], how: Plac
     return whole and all(bilinear.follows(n, m, op.align_corners, how) for n, m in zip(before, after, strict=True))
 
 
+def in_integers(op: Resize, source: TensorFormat, target: TensorFormat, rule: str, *sides: Sequence[int]) -> bool:
+    """Whether the engine interpolates codes under a rule: of pictures with ``sides`` before and behind it, or, where these are
+    not told, of pictures of any size that the kernel's steps of 1024ths do not lead astray."""
+    how = places(rule, source, target)
+    if how is None:
+        return False
+    if not sides:
+        return op.mode == "bilinear" and op.whole_factor is not None
+    return by_kernel(op, sides[0], sides[1], how)
+
+
 def converted(source: TensorFormat, target: TensorFormat) -> bool:
     """Whether the codes of an interpolation are brought to another grid, or within other bounds, before it."""
     return not same_grid(source, target) or cut(source, target)

@@ -22,7 +22,7 @@ from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.moves.grid_sample import GridSample
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.norm import LayerNorm, Norm
-from searchspaces.ops.reductions.reduce import AvgPool, Var
+from searchspaces.ops.reductions.reduce import AvgPool
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.ops.table import OpTable
 
@@ -45,7 +45,7 @@ STEPS: OpTable[Prepare] = OpTable("the integer engine")
 
 _ISLAND = "it is computed in floating point between integer tensors"
 STEPS.lacks(f"{_ISLAND}: its rounding is that of the machine, not one that a device shares", Norm)
-STEPS.lacks(f"{_ISLAND}: no runtime has an integer form of it", Affine, Var, AvgPool, GridSample)
+STEPS.lacks(f"{_ISLAND}: no runtime has an integer form of it", Affine, AvgPool, GridSample)
 STEPS.lacks("nobody knows what it computes", Unknown)
 
 

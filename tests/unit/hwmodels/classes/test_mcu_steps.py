@@ -12,10 +12,12 @@ from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number
 from hwmodels.numbers import Precision
-from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Tensor, Work, Workload
+from hwmodels.workload import Contract, Layer, Map, Move, Movement, Reduce, Tensor, Work, Workload
 
 LANES = 4.0
 SMALL, LARGE = (3, 4, 5), (3, 8, 10)
+ENDS = (("x", (-1, (0,))), ("y", (0, ())))
+"""Names of two tensors, which layer writes each, and which layers read it."""
 
 
 def one(work: Work, reads: tuple[int, int, int] = SMALL, writes: tuple[int, int, int] = SMALL, *, inputs: int = 1) -> Workload:
@@ -38,8 +40,16 @@ def test_an_interpolation_is_rows_of_an_input_and_then_rows_of_the_output() -> N
 
 
 def test_rows_that_no_output_reads_are_not_interpolated() -> None:
-    found = detailed(one(Move("resize", taps=(2, 2)), (1, 100, 8), (1, 10, 4)))
+    found = detailed(one(Move("resize", taps=(2, 3)), (1, 100, 8), (1, 10, 4)))
     assert found["interpolate_value"] == 20 * 4
+
+
+def test_bilinear_bytes_have_a_kernel_of_integers() -> None:
+    """Places of columns are found once for all channels."""
+    work = one(Move("resize", taps=(2, 2)), SMALL, LARGE)
+    assert detailed(work) == {"bilinear": 240, "bilinear_value": 4 * 10 * 3, "bilinear_column": 4 * 10}
+    assert "interpolate" in detailed(work, wide=True)
+    assert "interpolate" in detailed(one(Move("resize", taps=(1, 4)), SMALL, (3, 4, 10)))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +68,15 @@ def test_statistics_cost_by_what_they_read(work: Reduce, found: Mapping[str, flo
 @pytest.mark.parametrize(("function", "key"), [("function", "softmax"), ("division", "normalize")])
 def test_rows_have_a_price_of_their_own(function: str, key: str) -> None:
     assert detailed(one(Reduce(3, keeps=True, function=function))) == {key: 60, f"{key}_row": 20}  # type: ignore[arg-type]
+
+
+def test_normalizations_that_take_no_mean_off_read_once_less() -> None:
+    work = Reduce(3, keeps=True, function="division", centred=False)
+    assert detailed(one(work)) == {"normalize_uncentred": 60, "normalize_uncentred_row": 20}
+
+
+def test_a_scale_and_a_shift_are_computed_on_real_values() -> None:
+    assert detailed(one(Map("mul"))) == {"real": 60}
 
 
 def test_functions_of_wide_codes() -> None:
@@ -92,6 +111,29 @@ def test_moves_cost_by_the_stretches_that_lie_together() -> None:
     ):
         workload = Workload("one", (Layer("y", work, (0,), 1),), (tokens, turned), ("x", "y"))
         assert detailed(workload, last=(False, False)) == found
+
+
+@pytest.mark.parametrize(
+    ("how", "along", "last", "runs"),
+    [
+        ("slice", (1,), True, 4 * 5),  # a part of the channels of every pixel
+        ("slice", (1,), False, 1),
+        ("slice", (2,), True, 1),  # rows of a picture are one stretch
+        ("slice", (3,), False, 3 * 4),
+        ("copy", (2,), True, 4),  # turned over, row by row
+        ("copy", (2, 3), True, 4 * 5),
+        ("copy", (3,), False, None),  # every code by itself
+        ("gather", (1,), False, 3),
+    ],
+)
+def test_chosen_places_leave_together_what_lies_behind_their_axes(
+    how: Movement, along: tuple[int, ...], last: bool, runs: int | None
+) -> None:
+    tensors = [Tensor(name, *SMALL, *ends, i, axes=(1, *SMALL)) for i, (name, ends) in enumerate(ENDS)]
+    workload = Workload("one", (Layer("y", Move(how, along=along), (0,), 1),), tuple(tensors), ("x", "y"))
+    key = {"slice": "run", "copy": "table_run", "gather": "table_run"}[how]
+    found = {"scatter": 60} if runs is None else {"copy" if how == "gather" else how: 60, key: runs}
+    assert detailed(workload, last=(last, last)) == found
 
 
 def test_a_picture_as_tokens_lies_as_it_did() -> None:

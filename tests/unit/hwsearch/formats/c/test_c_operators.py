@@ -21,23 +21,19 @@ from torch import Tensor, nn
 
 from hwmodels import cost
 from hwmodels.device import catalogue
-from hwmodels.errors import UsageError
+from hwmodels.numbers import Int
 from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.calls.places import LAST, broadcast, copies, natural, separated
 from hwsearch.quant.engine import integer
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import to_workload
-from searchspaces.ops.maps.activation import Activation
 from searchspaces.tracing.trace import trace
 
 SIZE = (8, 6)
 ROUNDED_OTHERWISE = ("resize", "unit_norm", "rms_norm", "group_norm", "instance_norm")
 """What both compute in single precision, each in an order of its own."""
-CURVES = ("gelu", "exp", "log")
-"""Functions of 16-bit codes that TFLite has tables of."""
-BENT = ("relu", "relu6", "leaky_relu", "prelu", "clip")
-"""Bounds and slopes, which are computed on real values."""
 HAD = tuple(kind for kind, graph in SAMPLES.items() if calls.LOWERS.get(graph().nodes[-1].op) is not None)
 
 
@@ -56,10 +52,6 @@ def apart(q: QuantizedGraph, folder: Path, size: tuple[int, int] = SIZE) -> np.n
 @pytest.mark.parametrize("kind", HAD)
 def test_every_operator(kind: str, bits: int, tmp_path: Path) -> None:
     q = quantize(SAMPLES[kind](), 8, bits)
-    if bits == 16 and isinstance(q.graph.output.op, Activation) and kind not in (*CURVES, *BENT):
-        with pytest.raises(UsageError, match="of its own on 16 bits"):
-            calls.check(q)
-        return
     assert apart(q, tmp_path).max() <= (1 if kind in ROUNDED_OTHERWISE else 0)
 
 
@@ -107,6 +99,12 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "the smaller of a picture and numbers": lambda x: torch.minimum(x, torch.linspace(0, 1, 6)),
     "slopes of channels": lambda x: nn.functional.prelu(x - 0.5, torch.tensor([0.1, -0.2, 0.5, 1.5])),
     "a bound on the left and on the right": lambda x: (x - 0.5).clamp(-0.25, 0.25),
+    "a quotient by a number of each row": lambda x: x.flip(2) / (x.amax(3, keepdim=True) + 0.3),
+    "numbers over a picture": lambda x: torch.linspace(-1, 1, 6) / (x + 0.5),
+    "nothing over nothing": lambda x: nn.functional.relu(x - 0.5) / (nn.functional.relu(x.flip(2) - 0.5) + 1e-6),
+    "a variance of rows": lambda x: x - x.var(3, keepdim=True),
+    "chosen by a mask, else numbers": lambda x: torch.where(torch.arange(6) % 2 == 0, x, torch.tensor(0.3)),
+    "slopes of channels behind a sum": lambda x: nn.functional.prelu(x - 0.5 + x.flip(2), torch.tensor([0.1, -0.2, 0.5, 0.0])),
     "a slope behind a sum": lambda x: nn.functional.leaky_relu(x - x.flip(2), 0.2),
 }
 
@@ -116,6 +114,43 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_functions_in_the_form_that_networks_have_them(name: str, bits: int, tmp_path: Path) -> None:
     q = quantize(trace(Called(FUNCTIONS[name]).eval(), 4, "one", size=SIZE), 8, bits, size=SIZE)
     assert not apart(q, tmp_path).any()
+
+
+CURVES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "silu": nn.functional.silu}
+
+
+@pytest.mark.parametrize("behind", [8, 16])
+@pytest.mark.parametrize("step", [2.0**-12, 2.0**-11, 3e-4, 0.0021])
+@pytest.mark.parametrize("name", CURVES)
+def test_curves_of_every_16_bit_code(name: str, step: float, behind: int, tmp_path: Path) -> None:
+    """By a step that the kernels take for a power of two, and by others; every code of the container."""
+    size = (256, 256)
+    q = quantize(trace(Called(CURVES[name]).eval(), 1, "one"), 8, 16)
+    reach = step * 32768
+    target = TensorFormat(Int(8), float(np.float32(reach / 255 if name == "silu" else 2 / 255)), 20 if name == "silu" else 128)
+    source = TensorFormat(Int(16), step, 32768, 0, 65535)
+    if behind == 16:
+        target = TensorFormat(Int(16), float(np.float32(step if name == "silu" else 1 / 30000)), 32768, 0, 65535)
+    q = replace(q, formats={q.graph.input.name: source, q.graph.output.name: target})
+    every = np.arange(1 << 16).reshape(1, *size)
+    ours = integer.run_codes(replace(q, rule=write.RULE), source.decode(torch.from_numpy(every).float())[None])[
+        q.graph.output.name
+    ]
+    theirs = c_program.run(c_program.build(q, tmp_path, size), q, every, (1, *size))
+    assert np.array_equal(ours[0].numpy(), theirs)
+    assert len(np.unique(theirs)) > 100
+
+
+@pytest.mark.parametrize("operand", ["a tensor", "numbers"])
+def test_products_whose_steps_are_too_fine_for_integers(operand: str, tmp_path: Path) -> None:
+    """They are computed on real values, here and in the engine."""
+    by = torch.linspace(0.5, 1.5, SIZE[1])
+    module = Called(lambda x: x * (by if operand == "numbers" else x.flip(2)))
+    q = quantize(trace(module.eval(), 4, "one", size=SIZE), 8, 16, size=SIZE)
+    name = q.graph.output.name
+    fine = replace(q, formats={**q.formats, name: replace(q.formats[name], scale=float(np.float32(q.formats[name].scale / 9e4)))})
+    assert not apart(fine, tmp_path).any()
+    assert "HWS_PRODUCT" in (tmp_path / "net" / "net.c").read_text()
 
 
 def _filtered(sides: tuple[int, int], mode: str, x: Tensor) -> Tensor:

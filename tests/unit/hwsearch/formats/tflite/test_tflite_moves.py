@@ -21,7 +21,7 @@ from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import Exp, Gelu, LeakyRelu, Relu, Rsqrt, Sigmoid, Silu, Tanh
+from searchspaces.ops.maps.activation import Exp, Gelu, LeakyRelu, PRelu, Relu, Rsqrt, Sigmoid, Silu, Tanh
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Roll
 from searchspaces.ops.moves.pad import Pad
@@ -87,6 +87,22 @@ def summed(slope: float) -> Graph:
     return Graph("summed", (*nodes, Node("y2", Add(activation=LeakyRelu(slope)), ("y0", "y1")), last))
 
 
+def bent(*, alone: bool) -> Graph:
+    """Slopes of channels, of either sign and one zero, behind a sum or the largest of windows and in front of a pixel shuffle."""
+    body, other = conv(3, 8, padding=1), conv(8, 8, padding=1)
+    slopes = {"slope": torch.tensor([0.05, -0.4, 1.3, 0.25, 0.0, 0.7, -1.1, 0.01])}
+    nodes = [
+        Node("input", Input(3)),
+        Node("y0", body[0], ("input",), body[1]),
+        Node("y1", Conv(padding=(1,) * 4), ("y0",), other[1]),
+    ]
+    if alone:
+        nodes += [Node("largest", MaxPool((2, 2), (1, 1)), ("y1",)), Node("y2", PRelu(), ("largest",), slopes)]
+    else:
+        nodes += [Node("y2", Add(activation=PRelu()), ("y0", "y1"), slopes)]
+    return Graph("bent", (*nodes, Node("y3", PixelShuffle(2), ("y2",))))
+
+
 def side_by_side(axis: int, *steps: Op) -> Graph:
     """A tensor and the same turned over, concatenated."""
     nodes = chain(conv(3, 8, padding=1), *steps).nodes if not steps else chain(*steps).nodes
@@ -136,6 +152,8 @@ GRAPHS: dict[str, Graph] = {
     "slope above one": chain(SIGNED, LeakyRelu(1.5)),
     "slope behind a sum": summed(0.05),
     "steep slope behind a sum": summed(1.25),
+    "slopes of channels behind a sum": bent(alone=False),
+    "slopes of channels that stand alone": bent(alone=True),
     "largest of windows": chain(conv(3, 8, padding=1), MaxPool((3, 2), (2, 2)), conv(8, 4)),
     "largest of windows with a border": chain(conv(3, 8, padding=1), MaxPool((3, 3), (2, 2), (1, 1)), conv(8, 4)),
     "largest of windows of signed values": chain(SIGNED, MaxPool((3, 3), (1, 1), (1, 1)), conv(8, 4)),
@@ -175,6 +193,10 @@ def differing(q: QuantizedGraph, plan: Runtime) -> int:
 @pytest.mark.parametrize("name", GRAPHS)
 def test_codes_of_the_reference_kernels(name: str, widths: str) -> None:
     q = quantize(GRAPHS[name], 8, WIDTHS[widths])
+    if unsloped(q, micro=False):
+        with pytest.raises(FileError, match="slopes of channels that no layer has"):
+            to_bytes(q, flavour="reference", size=tuple(picture(q.graph).shape[2:]))
+        return
     assert differing(q, litert.open_plan(q, reference=True)) == 0
 
 
@@ -183,6 +205,12 @@ def test_codes_of_the_reference_kernels(name: str, widths: str) -> None:
 def test_bounds_of_what_is_no_picture_in_the_file(before: Op, reference: bool) -> None:
     q = quantize(chain(SIGNED, before, Relu(), Permute((0, 1, 3, 2) if before is SIDE else (0, 2, 1))), 8, 8)
     assert differing(q, litert.open_plan(q, reference=reference)) == 0
+
+
+def unsloped(q: QuantizedGraph, *, micro: bool) -> bool:
+    """Whether slopes of channels stand where LiteRT's PRELU is not: beside 16 bits, and in TensorFlow Lite Micro."""
+    nodes = [node for node in q.graph.nodes if isinstance(node.op, PRelu) or isinstance(node.activation, PRelu)]
+    return any(micro or any(q.formats[name].is_wide for name in (*node.inputs, node.name)) for node in nodes)
 
 
 def lacking(q: QuantizedGraph) -> str:
@@ -198,8 +226,10 @@ def lacking(q: QuantizedGraph) -> str:
         if wide and turned:  # nothing behind it reads channels in the order of the file
             return "TensorFlow Lite Micro has no GATHER of 16-bit tensors"
         sources = [q.formats[name].is_wide for name in node.inputs]
-        if isinstance(op, Silu | LeakyRelu) and (wide or any(sources)):
+        if isinstance(op, LeakyRelu) and (wide or any(sources)):
             return "no kernel of its runtime"
+        if unsloped(q, micro=True):
+            return "slopes of channels that no layer has"
         if isinstance(op, Add) and isinstance(op.activation, LeakyRelu):
             return "no fused leaky_relu"
         if isinstance(op, Permute) and len(op.axes) > 5:
@@ -224,6 +254,10 @@ def test_codes_of_tensorflow_lite_micro(name: str, widths: str) -> None:
 )
 def test_codes_of_the_fast_kernels(name: str, widths: str) -> None:
     q = quantize(GRAPHS[name], 8, WIDTHS[widths])
+    if unsloped(q, micro=False):
+        with pytest.raises(FileError, match="slopes of channels that no layer has"):
+            to_bytes(q, size=tuple(picture(q.graph).shape[2:]))
+        return
     assert differing(q, litert.open_plan(q)) == 0
 
 
