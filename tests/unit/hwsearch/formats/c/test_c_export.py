@@ -240,10 +240,8 @@ def _broken(q: QuantizedGraph, **fields: object) -> QuantizedGraph:
     return replace(q, layers={"y": replace(q.layers["y"], **fields)})
 
 
-UNKNOWN_CURVE = make_node("y", "unary", ("x",), {"kind": "sigmoid"})
 GOOD = network(conv(), formats={"x": BYTE, "y": BYTE})
 BAD: list[tuple[QuantizedGraph, tuple[int, int], type[HwsearchError], str]] = [
-    (network(UNKNOWN_CURVE, formats={"x": WORD, "y": WORD}), (8, 8), UsageError, "'y': unary of its own on 16 bits"),
     (quantize(float_graph("vdsr"), 8, 16, wide=FP16), (8, 8), UsageError, "half precision"),
     (_broken(GOOD, scale=np.full(6, np.nan, np.float32)), (8, 8), FileError, "scale"),
     (_broken(GOOD, scale=np.zeros(6, np.float32)), (8, 8), FileError, "scale"),
