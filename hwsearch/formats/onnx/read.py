@@ -6,7 +6,7 @@ lie in the folder of the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from hwsearch.formats.onnx.write import session
 from hwsearch.formats.onnx.writer import digest
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree, same_codes
+from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.reading.byte_pictures import BytePictures
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from searchspaces.ir.graph import Graph, Node
@@ -96,10 +97,11 @@ def read(path: Path) -> Inspected:
             one = Walk(door.channels, sample, opset, folder, notation=notation)
             one.values[door.name] = one.door(last=door.last)
             one.read(branch)
-            output = model.graph.output[0].name if model.graph.output else ""
-            if output not in one.values:
+            outputs = [value.name for value in model.graph.output]
+            one.taken = _picture(one, outputs, door)
+            if not outputs or outputs[one.taken] not in one.values:
                 raise ValueError("it has no output that anything computes")
-            return one, one.result(one.values[output], last=door.last)
+            return one, one.result(one.values[outputs[one.taken]], last=door.last)
 
         name = model.graph.name or path.stem
         if door.size is not None:
@@ -200,6 +202,20 @@ def _door(graph: onnx.GraphProto, branch: Branch, converted: BytePictures) -> Do
     return Door(given.name, channels, last, size, sides[0] < 1, converted)
 
 
+def _picture(walk: Walk, outputs: Sequence[str], door: Door) -> int:
+    """Which output is the picture: of those with as many channels as go in the largest, the first where there is none."""
+    found, largest = 0, 0
+    for place, name in enumerate(outputs):
+        value = walk.values.get(name)
+        if not isinstance(value, Map) or len(value.axes) != 4:
+            continue
+        shape = walk.shape(value)
+        sides = shape[2:] if shape[1] == door.channels else shape[1:3] if door.last and shape[3] == door.channels else (0,)
+        if np.prod(sides) > largest:
+            found, largest = place, int(np.prod(sides))
+    return found
+
+
 def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, door: Door, outside: int) -> Inspected:
     bits = _tensor_bits(graph, walk)
     facts = {prop.key: prop.value for prop in model.metadata_props}
@@ -211,8 +227,10 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
     if door.converted.remark:
         remarks.append(door.converted.remark)
     if len(model.graph.output) > 1:
-        left = ", ".join(value.name for value in model.graph.output[1:4])
-        remarks.append(f"the first of {len(model.graph.output)} outputs is read; left out: {left}")
+        names = [value.name for value in model.graph.output]
+        left = ", ".join([name for place, name in enumerate(names) if place != walk.taken][:3])
+        which = "the first" if walk.taken == 0 else names[walk.taken]
+        remarks.append(f"{which} of {len(names)} outputs is read; left out: {left}")
     return Inspected(
         path=path,
         format="onnx",
@@ -226,6 +244,7 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
         remarks=tuple(remarks),
         value_range=door.converted.value_range(walk.input_range()),
         of_bytes=door.converted,
+        taken=walk.taken,
         executable=not walk.spelled and not graph.uncounted,
     )
 
@@ -263,7 +282,7 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
         return
     opened = session(found.path, threads=1, foreign=True)
     try:
-        given, taken = opened.get_inputs()[0], opened.get_outputs()[0].name
+        given, taken = opened.get_inputs()[0], opened.get_outputs()[found.taken].name
     except (UnicodeDecodeError, IndexError) as error:
         raise FileError(f"{found.path}: ONNX Runtime does not read its names: {error}", "Export it again.") from None
     last = len(given.shape) == 4 and given.shape[3] == found.graph.channels != given.shape[1]

@@ -156,6 +156,7 @@ class Inspected:
         written: what the file holds for each layer, where it is what a device is handed; None: another file is made for that.
         integers: the quantized network that a file of ours carries; ``graph`` is its structure, with the real numbers for which
             the integers stand.
+        taken: which output of the file ``graph`` computes, where it has several.
     """
 
     path: Path
@@ -174,6 +175,7 @@ class Inspected:
     again: Callable[[tuple[int, int]], Graph] | None = None
     written: Written | None = None
     integers: QuantizedGraph | None = None
+    taken: int = 0
 
     @property
     def quantized(self) -> bool:

@@ -56,6 +56,7 @@ class Walk(Builder):
         sequences: list of tensors -> its items, of a value that stands for the whole.
         spelled: integer arithmetic was met that is spelled out; what was built is not what the file computes.
         unary_of: activation -> the node that it reads.
+        taken: which output of the file is read.
         codes, bounds, zeros, scales: names in the file of what is codes; their bounds; zero point and lowest code; scale.
     """
 
@@ -67,6 +68,7 @@ class Walk(Builder):
         self.widths: dict[str, int] = {}
         self.unary_of: dict[str, str] = {}
         self.sequences: dict[str, list[Map]] = {}
+        self.taken = 0
         self.codes: set[str] = set()
         self.bounds: dict[str, tuple[float, float]] = {}
         self.zeros: dict[str, tuple[float, float]] = {}

@@ -356,6 +356,33 @@ def test_channels_last_at_the_door_leaves_no_trace(tmp_path: Path) -> None:
     assert np.allclose(execute(found.graph, x).numpy(), theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("order", [["y", "features", "small"], ["features", "small", "y"]])
+@pytest.mark.parametrize("last", [False, True])
+def test_of_several_outputs_the_largest_picture_is_read(order: list[str], last: bool, tmp_path: Path) -> None:
+    first = "turned" if last else "x"
+    nodes = [
+        *([helper.make_node("Transpose", ["x"], [first], perm=[0, 3, 1, 2])] if last else []),
+        helper.make_node("Conv", [first, "w"], ["features"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", [first], ["inner" if last else "small"]),
+        helper.make_node("DepthToSpace", ["features"], ["large" if last else "y"], blocksize=2),
+        *(
+            [helper.make_node("Transpose", [a], [b], perm=[0, 2, 3, 1]) for a, b in (("inner", "small"), ("large", "y"))]
+            if last
+            else []
+        ),
+    ]
+    sides = ("n", "h", "w", 3) if last else ("n", 3, "h", "w")
+    path = written(tmp_path / "net.onnx", nodes, {"w": _array(12, 3, 3, 3)}, sides=sides, output=order[0])
+    model = onnx.load(path)
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in order[1:])
+    onnx.save(model, path)
+    found = inspect(path)
+    assert [node.op.kind for node in found.graph.nodes][-1] in ("pixel_shuffle", "gather")
+    assert found.taken == order.index("y")
+    assert f"{'the first' if order[0] == 'y' else 'y'} of 3 outputs is read" in found.remarks[0]
+    check(found, (24, 32))
+
+
 def test_a_branch_that_the_size_decides(tmp_path: Path) -> None:
     def branch(name: str, kind: str) -> onnx.GraphProto:
         return helper.make_graph(
