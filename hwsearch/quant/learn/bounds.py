@@ -134,6 +134,12 @@ class Student(FakeQuantized):
         found = self.values(x, self.graph.at(*x.shape[2:]), wanted, exact)
         return [y / self.scales[name].of(y) if name in self.scales else y for name, y in zip(wanted, found, strict=True)]
 
+    def at_once(self, batch: int) -> int:
+        """Windows of a batch whose loss is propagated together. Where the network takes one at a time, so is the loss, which is
+        a mean over windows: what its derivatives need is then there for one window alone, and more of it can be kept (see
+        ``segments``). Not where features count by how they vary over the batch."""
+        return batch if self._several or self.course.by_sensitivity else 1
+
     def _read(self, name: str, value: Tensor) -> Tensor:
         return super()._read(name, value * self.scales[name].of(value) if name in self.scales else value)
 
@@ -173,9 +179,9 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
             name, loss_of = f"bounds-{number}-{turn}", _loss(student, windows, targets, module)
             for step in kept.steps(draft.kept, name, steps, optimizer, schedule, generator):
-                loss = loss_of(torch.randint(0, len(windows), (batch,), generator=generator))
+                chosen = torch.randint(0, len(windows), (batch,), generator=generator)
                 optimizer.zero_grad()
-                loss.backward()
+                propagate(loss_of, chosen, student.at_once(batch))
                 optimizer.step()
                 schedule.step()
                 if progress is not None:
@@ -185,6 +191,16 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
             best, won = total, student.changes()
         student.restore(won)
     return student.quantized() if best < begun else draft.quantized
+
+
+def propagate(loss_of: Callable[[Tensor], Tensor], chosen: Tensor, at_once: int) -> None:
+    """Add the derivatives of the mean loss of windows to what is trained, so many windows at a time.
+
+    Args:
+        loss_of: the mean loss of windows, as a function of which.
+    """
+    for part in chosen.split(at_once):
+        (loss_of(part) * (len(part) / len(chosen))).backward()
 
 
 def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 
-MOST_VALUES = 100_000_000
+MOST_VALUES = 250_000_000
 """Values that a segment may write; what derivatives need of them is one to three times that."""
 
 Value = Callable[[Node, list[Tensor]], Tensor]

@@ -57,6 +57,54 @@ def _backward(
     return float(to_step.sum()), -float(step) * float(clipped.sum())
 
 
+@compiled
+def _forward_given(x: np.ndarray, step: np.float32, low: np.float32, high: np.float32, out: np.ndarray) -> int:
+    """Fills ``out``; returns how many values were not between the ends. What is no number stays none."""
+    outside = 0
+    for i in range(x.shape[0]):
+        value = x[i] / step
+        inside = (value >= low) and (value <= high)
+        outside += 0 if inside else 1
+        kept = low if value < low else value
+        kept = high if kept > high else kept
+        out[i] = np.rint(kept) * step
+    return outside
+
+
+@compiled
+def _inside_given(x: np.ndarray, step: np.float32, low: np.float32, high: np.float32, out: np.ndarray) -> None:
+    for i in range(x.shape[0]):
+        value = x[i] / step
+        out[i] = (value >= low) and (value <= high)
+
+
+class _OnGivenGrid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: float, low: int, high: int) -> Tensor:
+        x = x.detach()
+        out = torch.empty_like(x)
+        if out.stride() != x.stride():  # with gaps, or values that several places share
+            x = x.contiguous()
+            out = torch.empty_like(x)
+        numbers, values = (np.float32(step), np.float32(low), np.float32(high)), _in_memory(x)
+        ctx.clips = _forward_given(values, *numbers, _in_memory(out)) > 0
+        if ctx.clips:
+            inside = torch.empty_like(x, dtype=torch.bool)
+            _inside_given(values, *numbers, _in_memory(inside))
+            ctx.save_for_backward(inside)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return (gradient * ctx.saved_tensors[0] if ctx.clips else gradient), None, None, None
+
+
+def _in_memory(x: Tensor) -> np.ndarray:
+    """The values of a tensor without gaps, in the order in which they lie."""
+    found: np.ndarray = x.as_strided((x.numel(),), (1,)).numpy()
+    return found
+
+
 class _OnGrid(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor, top: int) -> Tensor:
@@ -84,4 +132,13 @@ def on_grid(x: Tensor, step: Tensor, zero: Tensor, top: int) -> Tensor:
     scalar, the difference between code and value in steps, the code alone where it is clipped; to the zero point ``-step`` there.
     """
     found: Tensor = _OnGrid.apply(x, step, zero, top)  # type: ignore[no-untyped-call]  # torch does not type it
+    return found
+
+
+def on_given_grid(x: Tensor, step: float, low: int, high: int) -> Tensor:
+    """``rint(clamp(x / step, low, high)) step``, of float32 of any shape; the gradient passes where nothing is clipped.
+
+    Of most tensors nothing is: then nothing is remembered for the gradient, and it costs nothing.
+    """
+    found: Tensor = _OnGivenGrid.apply(x, step, low, high)  # type: ignore[no-untyped-call]  # torch does not type it
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hwsearch.quant.learn.quantizers.grid import on_given_grid
 from hwsearch.quant.network.formats import TensorFormat
 
 
@@ -32,5 +33,5 @@ def stored(x: Tensor, fmt: TensorFormat) -> Tensor:
     if fmt.is_float:
         return x
     low, high = fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point
-    found = rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
+    found = on_given_grid(x, fmt.scale, low, high)
     return found if fmt.keeps_all else found + (fmt.fake(x) - found).detach()
