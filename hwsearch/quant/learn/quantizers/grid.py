@@ -87,6 +87,7 @@ class _OnGivenGrid(torch.autograd.Function):
             x = x.contiguous()
             out = torch.empty_like(x)
         numbers, values = (np.float32(step), np.float32(low), np.float32(high)), _in_memory(x)
+        ctx.step = step
         ctx.clips = _forward_given(values, *numbers, _in_memory(out)) > 0
         if ctx.clips:
             inside = torch.empty_like(x, dtype=torch.bool)
@@ -96,7 +97,9 @@ class _OnGivenGrid(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return (gradient * ctx.saved_tensors[0] if ctx.clips else gradient), None, None, None
+        # Through the product and the quotient, as torch would take it: trained integers are the same, bit by bit.
+        found = (gradient * ctx.step).div_(ctx.step)
+        return (torch.where(ctx.saved_tensors[0], found, 0.0) if ctx.clips else found), None, None, None
 
 
 def _in_memory(x: Tensor) -> np.ndarray:
@@ -138,7 +141,7 @@ def on_grid(x: Tensor, step: Tensor, zero: Tensor, top: int) -> Tensor:
 def on_given_grid(x: Tensor, step: float, low: int, high: int) -> Tensor:
     """``rint(clamp(x / step, low, high)) step``, of float32 of any shape; the gradient passes where nothing is clipped.
 
-    Of most tensors nothing is: then nothing is remembered for the gradient, and it costs nothing.
+    Of most tensors nothing is: then nothing is remembered for the gradient.
     """
     found: Tensor = _OnGivenGrid.apply(x, step, low, high)  # type: ignore[no-untyped-call]  # torch does not type it
     return found
