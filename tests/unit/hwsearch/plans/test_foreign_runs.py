@@ -60,7 +60,7 @@ def test_code_that_a_run_names_is_never_executed(run: Path, capsys: pytest.Captu
     assert not mark.exists()
     # What is not code is answered, and named by the person it runs.
     assert answer(capsys, "validate", first, "--runtime", "engine")["mismatched_codes"] == 0
-    with pytest.raises(SystemExit):
+    with pytest.raises(FileError, match="SystemExit"):
         Run(run, f"{code}:build").problem  # noqa: B018 (a property that poses the problem)
     assert mark.exists()
 
