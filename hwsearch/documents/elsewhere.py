@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hwmodels.device.device import Device
 from hwmodels.device.sections.npu import Npu
 from hwsearch.documents import units
-from hwsearch.documents.results import LayerRow
+from hwsearch.documents.results import DeviceFacts, LayerRow
 
 NAMED = 3
 """How many layers are named; of the others there is a number."""
@@ -16,10 +16,14 @@ UNCOMPARED = ", by counted instructions that no measurement was held against (in
 UNKNOWN = ", by its bytes alone: the device file does not say how fast that is ([npu.fallback])"
 
 
-def seconds(layers: Sequence[LayerRow], device: Device) -> float:
+def seconds(layers: Sequence[LayerRow], device: Device | DeviceFacts) -> float:
     """What layers take that run elsewhere, where the figures that the device's prices were held against do not count them: those
     of a compiler, which estimates its array alone."""
-    return sum(layer.latency_s for layer in layers if layer.runs_on) if _array(device) else 0.0
+    if isinstance(device, DeviceFacts):
+        documented = any(fact.key.startswith("npu.array.") for fact in device.facts)
+    else:
+        documented = _array(device) is not None
+    return sum(layer.latency_s for layer in layers if layer.runs_on) if documented else 0.0
 
 
 def sentences(layers: Sequence[LayerRow], latency_s: float, device: Device) -> tuple[str, ...]:

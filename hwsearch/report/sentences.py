@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwmodels.errors import grouped
 from hwmodels.numbers import Width, bits_of
-from hwsearch.documents import units
+from hwsearch.documents import elsewhere, units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import Results
@@ -99,7 +99,8 @@ def tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     if doubt is not None:
         if versus and not doubt.tells_apart(predicted.latency_s, reference.latency_s or 0.0):
             versus += ", within the cost model's error between plans"
-        unsure = f"; 90 % interval {units.interval(*doubt.interval_s(predicted.latency_s))}"
+        uncompared_s = elsewhere.seconds(results.layers.get(plan.name, ()), results.device)
+        unsure = f"; 90 % interval {units.interval(*doubt.interval_s(predicted.latency_s, uncompared_s))}"
     compared = []
     if predicted.weight_bytes:
         compared.append(f"{_compared(reference.weight_bytes / predicted.weight_bytes, 'smaller', 'larger')} than fp32")

@@ -125,9 +125,10 @@ def taken_by(maker: Callable[..., Any]) -> list[str] | None:
 
 
 def needed_by(maker: Callable[..., Any]) -> list[str]:
-    """The names of the arguments without which a callable cannot be called, as far as it tells."""
+    """The names of the arguments without which a callable cannot be called, as far as it tells. What is wrapped in another one
+    (``functools.wraps``) may be given its arguments by that, and is not looked at."""
     try:
-        parameters = inspect.signature(maker).parameters.values()
+        parameters = inspect.signature(maker, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
         return []
     named = (one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))

@@ -7,6 +7,7 @@ import numpy as np
 
 from hwsearch.formats.onnx.reading.pictures import padded
 from hwsearch.formats.onnx.reading.products import linear
+from hwsearch.formats.onnx.reading.reductions import axes_of
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map
@@ -37,6 +38,8 @@ def _thresholded(walk: Walk, call: Call) -> Value:
 def _shrunk(walk: Walk, call: Call) -> Value:
     """Nothing near zero, and what lies beyond moved towards zero."""
     value, bias, limit = call.map(), float(call.attrs.get("bias", 0.0)), float(call.attrs.get("lambd", 0.5))
+    if limit < 0:
+        raise NotRead("a threshold below zero, beyond which values lie on both sides")
     parts = []
     for side, beyond, moved in (("above", Comparison(">", limit), -bias), ("below", Comparison("<", -limit), bias)):
         there = walk.unary(f"{call.name}.{side}", beyond, value)
@@ -69,7 +72,7 @@ def _product(walk: Walk, call: Call) -> Value:
     """Halves times each other until one place is left, axis by axis."""
     value = call.map()
     rank = len(value.axes)
-    axes = sorted({axis % rank for axis in (call.integers("axes", 1, []) or range(rank))})
+    axes = sorted({axis % rank for axis in axes_of(call, rank) or ()})
     kept = [side for axis, side in enumerate(walk.shape(value)) if axis not in axes]
     for axis in axes:
         value = _folded(walk, f"{call.name}.{axis}", value, axis)

@@ -37,7 +37,7 @@ def reduced(walk: Walk, name: str, op: type[Reduction], value: Map, axes: Sequen
     return walk.reshaped(f"{name}.squeezed", made, [side for axis, side in enumerate(walk.shape(value)) if axis not in over])
 
 
-def _axes(call: Call, rank: int) -> list[int] | None:
+def axes_of(call: Call, rank: int) -> list[int] | None:
     """Axes as an attribute or an input; None where there is nothing to do."""
     axes = call.integers("axes", 1, [])
     if not axes:
@@ -49,7 +49,7 @@ def _axes(call: Call, rank: int) -> list[int] | None:
 @READS.register(*REDUCTIONS, becomes=(Mean, Sum, Max, Min))
 def _reduce(walk: Walk, call: Call) -> Value:
     value = call.map()
-    axes, keeps = _axes(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
+    axes, keeps = axes_of(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
     if axes is None:
         return value
     if walk.notation and call.kind in ("ReduceMean", "ReduceSum"):
@@ -62,7 +62,7 @@ def _reduce(walk: Walk, call: Call) -> Value:
 @READS.register("ReduceL1", "ReduceL2", "ReduceSumSquare", becomes=(Abs, Pow, Sum, Sqrt))
 def _length(walk: Walk, call: Call) -> Value:
     value = call.map()
-    axes, keeps = _axes(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
+    axes, keeps = axes_of(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
     if axes is None:
         raise NotRead("over no axis")
     sizes = walk.unary(f"{call.name}.size", Abs() if call.kind == "ReduceL1" else Pow(2.0), value)
@@ -74,7 +74,7 @@ def _length(walk: Walk, call: Call) -> Value:
 def _log_sum_exp(walk: Walk, call: Call) -> Value:
     """The largest value, and the logarithm of the sum of exponentials of what lies below it."""
     value = call.map()
-    axes, keeps = _axes(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
+    axes, keeps = axes_of(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
     if axes is None:
         raise NotRead("over no axis")
     largest = reduced(walk, f"{call.name}.largest", Max, value, axes, True)

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+import torch
+from called import Called
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import MODULES, float_graph, picture, quantize
@@ -13,6 +15,7 @@ from random_networks import MODULES, float_graph, picture, quantize
 from hwsearch.formats.onnx import write as exported
 from hwsearch.quant.engine import integer
 from searchspaces.ir.graph import Graph
+from searchspaces.tracing.trace import trace
 
 ACTIVATION_BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 
@@ -37,3 +40,15 @@ def test_random_mixed_plans_are_equal_code_for_code(name: str, data: st.DataObje
     x = picture(graph, height, width, seed=data.draw(st.integers(0, 99)))
     theirs = exported.session(model, threads=1).run(None, {"input": x.numpy()})[0]
     assert np.array_equal(theirs, integer.run(q, x).numpy())
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_nothing_over_nothing_is_nothing(bits: int) -> None:
+    """A divisor that is zero in its codes: the engine has zero for 0 / 0, and the farthest code for what else it divides."""
+    module = Called(lambda x: torch.relu(x - 0.5) / (torch.relu(x.flip(2) - 0.5) + 1e-6))
+    q = quantize(trace(module.eval(), 4, "one"), 8, bits)
+    x = picture(q.graph, 12, 16, seed=3)
+    theirs = exported.session(exported.to_model(q).SerializeToString(), threads=1).run(None, {"input": x.numpy()})[0]
+    ours = integer.run(q, x).numpy()
+    assert np.array_equal(theirs, ours)
+    assert 0 < (ours == 0).mean() < 1

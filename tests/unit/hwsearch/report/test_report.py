@@ -13,10 +13,11 @@ import synthetic_results
 from PIL import Image
 
 from hwmodels.errors import FileError
+from hwmodels.fitting.agreement import Doubt
 from hwsearch.documents import units
 from hwsearch.documents.recommended import recommended
-from hwsearch.documents.results import Point, Results
-from hwsearch.report import crops, figures, html, layers
+from hwsearch.documents.results import Fact, Point, Results
+from hwsearch.report import crops, figures, html, layers, sentences
 from searchspaces.tasks.metrics import psnr_y
 
 
@@ -285,3 +286,25 @@ def test_a_missing_picture_or_folder_is_a_file_error(run: tuple[Results, Path, s
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match=r"report\.html"):
         html.write(run[0].model_copy(update={"crops": []}), tmp_path / "file")
+
+
+def test_the_interval_of_a_latency_is_wider_by_what_no_figure_was_held_against(tmp_path: Path) -> None:
+    """What the processor beside a documented array does is no part of the compiler's estimate."""
+    known = synthetic_results.results(tmp_path)
+    plan = recommended(known)
+    assert plan is not None
+    rows = known.layers[plan.name]
+    away = [rows[0].model_copy(update={"runs_on": "Cortex-M55"}), *rows[1:]]
+    told = []
+    for key in ("rates.W8A8", "npu.array.output_cycles.clamp"):
+        device = known.device.model_copy(
+            update={"doubt": Doubt(0.001, None, "a compiler", 0), "facts": [Fact(key=key, value="1", source="s")]}
+        )
+        results = known.model_copy(update={"device": device, "layers": {**known.layers, plan.name: away}})
+        (said,) = [text for name, _, text in sentences.tiles(results, plan) if name == "Latency"]
+        told.append(said.split("interval ")[1])
+    latency_s, away_s = plan.predicted.latency_s, rows[0].latency_s
+    held = latency_s - away_s
+    assert told[0] == units.interval(latency_s / 1.001, latency_s / 0.999)
+    assert told[1] == units.interval(held / 1.001 + away_s / 2, held / 0.999 + 2 * away_s)
+    assert told[0] != told[1]

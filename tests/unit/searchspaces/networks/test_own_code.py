@@ -145,6 +145,7 @@ def test_the_digest_is_of_the_numbers_where_no_file_of_weights_is_given(file: Pa
 
 
 WRAPPED = """
+import functools
 import torch
 from torch import nn
 from net import build
@@ -179,6 +180,16 @@ def without_values():
 
 def needs(width, *, scale):
     return build(width, scale)
+
+def configured(maker):
+    @functools.wraps(maker)
+    def made():
+        return maker(8)
+    return made
+
+@configured
+def given(width):
+    return build()
 
 def leaves():
     raise SystemExit(3)
@@ -220,6 +231,10 @@ def test_what_is_no_network_to_trace(wrapped: Path, name: str, kind: type[Except
     with pytest.raises(kind, match=message) as refused:
         load_file(f"{wrapped}:{name}")
     assert hint in refused.value.hint  # type: ignore[attr-defined]
+
+
+def test_what_wraps_a_callable_may_give_it_its_arguments(wrapped: Path) -> None:
+    assert load_file(f"{wrapped}:given").module.state_dict()
 
 
 def test_a_script_that_ends_the_process_is_told(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
     "shrunk": (13, node("Shrink", bias=0.1, lambd=0.2), {}),
     "normalization by neighbours": (13, node("LRN", size=3, alpha=0.5, beta=0.75, bias=1.5), {}),
     "product": (13, node("ReduceProd", axes=[1], keepdims=0), {}),
+    "product of no axis": (18, node("ReduceProd", noop_with_empty_axes=1), {}),
     "running total": (14, node("CumSum", "a"), {"a": np.array(1, I64)}),
     "running total from behind": (14, node("CumSum", "a", exclusive=1, reverse=1), {"a": np.array(-3, I64)}),
     "upsample linear of operator set 9": (9, node("Upsample", "s", mode="linear"), {"s": np.array([1, 1, 2, 3], np.float32)}),
@@ -185,6 +186,12 @@ def test_functions_of_the_runtimes_own_set(kind: str, attrs: dict[str, Any], con
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, path)
     assert difference(path, SIZES[:1]) < 1e-5
+
+
+def test_a_threshold_below_zero_is_not_read(tmp_path: Path) -> None:
+    """Values near zero lie beyond it on both sides: which one counts is a matter of order."""
+    found = inspect(written(tmp_path / "net.onnx", [node("Shrink", bias=0.3, lambd=-0.1)], {}))
+    assert "a threshold below zero" in found.graph.uncounted[0]
 
 
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
