@@ -86,9 +86,9 @@ def read(path: Path) -> Inspected:
     if (ours := _carried(path, model, outside)) is not None:
         return ours
     try:
-        converted = byte_pictures.left_out(model.graph)
+        taken, given = byte_pictures.left_out(model.graph)
         branch = parsed(model.graph)
-        door = _door(model.graph, branch, converted)
+        door = _door(model.graph, branch, BytePictures(taken, given=False))
         opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
         folder = Folder([(entry.domain, entry.version) for entry in model.opset_import])
         notation = spells_out(model.graph)
@@ -113,6 +113,7 @@ def read(path: Path) -> Inspected:
             f"{path}: the model cannot be read: {_said(error)}", "It should map one picture [N, C, H, W] to another."
         ) from None
     assert isinstance(walked, Walk)
+    door = replace(door, converted=BytePictures(taken, given[walked.taken]))
     again = None if door.size is not None else (lambda size: sizes.fixed(name, walk, size)[0])
     return replace(_inspected(path, model, graph, walked, door, outside), again=again)
 

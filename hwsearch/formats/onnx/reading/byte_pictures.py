@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from hwsearch.formats.reading.byte_pictures import BytePictures, Wiring, conversions
+from hwsearch.formats.reading.byte_pictures import Wiring, conversions
 
 MOVES = ("Transpose", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice")
 """Operators that bytes may pass on their way to or from a conversion."""
@@ -16,13 +16,14 @@ KINDS = {"Round": "rounds", "Floor": "cuts", "Add": "adds", **dict.fromkeys(("Cl
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
-def left_out(graph: GraphProto) -> BytePictures:
-    """Leave the conversions of a file's first input and output out, in place, where nothing but a conversion reads the bytes."""
+def left_out(graph: GraphProto) -> tuple[bool, tuple[bool, ...]]:
+    """Leave the conversions of a file's first input and of its outputs out, in place, where nothing but a conversion reads the
+    bytes: whether the input is bytes, and which outputs are."""
     constants = {tensor.name for tensor in graph.initializer}
     pictures = [value for value in graph.input if value.name not in constants]
     taken = len(pictures) == 1 and _is_byte(pictures[0].type.tensor_type.elem_type) and _only_converted(graph, pictures[0].name)
-    given = bool(graph.output) and _is_byte(graph.output[0].type.tensor_type.elem_type) and _unconverted(graph)
-    return BytePictures(taken, given)
+    given = (_is_byte(value.type.tensor_type.elem_type) and _unconverted(graph, value.name) for value in graph.output)
+    return taken, tuple(given)
 
 
 def _is_byte(kind: int) -> bool:
@@ -51,8 +52,8 @@ def _only_converted(graph: GraphProto, name: str) -> bool:
     return True
 
 
-def _unconverted(graph: GraphProto) -> bool:
-    """Make a value pass where the first output is converted to bytes, where it is rounded right before, and where a half is
+def _unconverted(graph: GraphProto, output: str) -> bool:
+    """Make a value pass where an output is converted to bytes, where it is rounded right before, and where a half is
     added to it so that cutting off rounds."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -65,7 +66,7 @@ def _unconverted(graph: GraphProto) -> bool:
     reads = Counter(name for node in graph.node for name in node.input)
     reads.update(value.name for value in graph.output)
     writers = {output: node for node in graph.node for output in node.output}
-    found = conversions(Wiring(writers, reads, _kind, lambda node: node.input, is_half), graph.output[0].name)
+    found = conversions(Wiring(writers, reads, _kind, lambda node: node.input, is_half), output)
     for node, source in found:
         node.CopyFrom(helper.make_node("Identity", [source], list(node.output), name=node.name))
     return bool(found)

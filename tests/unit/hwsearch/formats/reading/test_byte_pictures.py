@@ -108,6 +108,25 @@ def test_what_is_read_elsewhere_too_is_not_left_out(name: str, tmp_path: Path) -
     assert [node.op_type for node in model.graph.node if node.output[0] == "y"] == ["Identity"]
 
 
+@pytest.mark.parametrize("bytes_are", ["the picture", "something smaller"])
+def test_of_several_outputs_the_conversion_is_that_of_the_one_that_is_read(bytes_are: str, tmp_path: Path) -> None:
+    """The picture behind features of floating point as bytes, or in floating point behind a smaller one as bytes."""
+    large = helper.make_node("Resize", ["conv", "", "factors"], ["large"], mode="nearest", nearest_mode="floor")
+    large.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+    convert = [_renamed(node, {"conv": "large" if bytes_are == "the picture" else "conv"}) for node in [*TO_255, *ROUNDED]]
+    file = onnx_file(tmp_path / "net.onnx", "f32", "u8", [helper.make_node("Identity", ["x"], ["unit"]), CONV, large, *convert])
+    model = onnx.load(file)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "factors"))
+    other = helper.make_tensor_value_info("conv" if bytes_are == "the picture" else "large", TensorProto.FLOAT, None)
+    ends = [other, *model.graph.output] if bytes_are == "the picture" else [*model.graph.output, other]
+    del model.graph.output[:]
+    model.graph.output.extend(ends)
+    onnx.save(model, file)
+    network = file_network.load(file)  # compared with ONNX Runtime
+    assert any("gives bytes" in remark for remark in network.remarks) == (bytes_are == "the picture")
+    assert network.value_range == ("0..1:0..255" if bytes_are == "the picture" else "")
+
+
 CONVERTS = helper.make_node("Cast", ["a"], ["y"], to=TensorProto.UINT8)
 DEEP = 1500
 CROOKED = {
