@@ -126,7 +126,7 @@ def taken_by(maker: Callable[..., Any]) -> list[str] | None:
 
 def needed_by(maker: Callable[..., Any]) -> list[str]:
     """The names of the arguments without which a callable cannot be called, as far as it tells. What is wrapped in another one
-    (``functools.wraps``) may be given its arguments by that, and is not looked at."""
+    (``wraps`` of functools) may be given its arguments by that, and is not looked at."""
     try:
         parameters = inspect.signature(maker, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
