@@ -27,6 +27,7 @@ from hwsearch.quant.learn.course import Course
 from hwsearch.quant.learn.features import of_units
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.observe.sizes import several
 from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
 from searchspaces.ir.graph import Graph, Node
@@ -168,16 +169,18 @@ def weights_of_bits(probed: Probed, number: Int) -> Tensor:
 
 
 def looks(draft: Draft, probe: Probe, seed: int) -> Iterator[tuple[Seen, Tensor]]:
-    """What ``probe`` sees in batches of the calibration windows, each window at most once; and the floating-point output."""
+    """What ``probe`` sees in batches of the calibration windows, or one by one where the network takes one at a time, each at
+    most once; and the floating-point output."""
     windows = draft.windows(SIDE)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(windows)))
     batch = min(LOSS.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
     affordable = max(FEWEST_BATCHES, int(MACS / (3 * pixels * macs_per_pixel(probe.graph, windows.shape[1]))))
+    at_once = batch if several(probe.graph) else 1  # what a network that takes one at a time does with the others is forgotten
     for chosen in list(order.split(batch))[:affordable]:
-        x = windows[chosen]
-        targets = targets_of(probe, draft.network, x)
-        yield probe.look(x, targets), targets[probe.graph.output.name]
+        for x in windows[chosen].split(at_once):
+            targets = targets_of(probe, draft.network, x)
+            yield probe.look(x, targets), targets[probe.graph.output.name]
 
 
 def bit_gradients(draft: Draft, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn import segments
+from hwsearch.quant.learn.damped import damped
 from hwsearch.quant.learn.quantizers.straight_through import stored
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -74,7 +75,7 @@ def once(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 class FakeQuantized:
     """The network of ``start``, with ``tensors`` by quantizer group and ``layers`` by name that are trained; ``fixed``: other
-    layers, as they are to be executed.
+    layers, as they are to be executed; ``least``: of the floating-point network, see ``damped.least_rows``.
 
     Attributes:
         most_values: see ``segments``.
@@ -88,6 +89,7 @@ class FakeQuantized:
         tensors: Mapping[str, TrainedTensor],
         layers: Mapping[str, TrainedLayer],
         fixed: Mapping[str, Node],
+        least: Mapping[str, float],
     ) -> None:
         if start.graph.remembered:
             raise UsageError(
@@ -96,7 +98,7 @@ class FakeQuantized:
             )
         self.start, self.graph = start, start.graph
         self._group_of = self.graph.quantizer_groups()
-        self._quantizers, self._weighted, self._fixed = tensors, layers, fixed
+        self._quantizers, self._weighted, self._fixed, self._least = tensors, layers, fixed, least
 
     def values(self, x: Tensor, graph: Graph, wanted: Sequence[str], exact: Collection[str] = ()) -> list[Tensor]:
         """The tensors of the names ``wanted`` for ``x [N, C, h, w]``; ``graph``: the network at that size. ``exact``: nodes that
@@ -121,7 +123,7 @@ class FakeQuantized:
     def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
         layer = self._weighted.get(node.name)
         if layer is None:
-            return apply(self._fixed.get(node.name, node), inputs)
+            return apply(self._fixed.get(node.name, node), damped(node, inputs, self._least))
         source = self._quantizers.get(self._group_of[node.inputs[0]])
         step = self.start.formats[node.inputs[0]].scale if source is None else source.step()
         bare = node.with_op(activation=None).with_weights(weight=self._weight(node.name), bias=layer.fake_bias(step))

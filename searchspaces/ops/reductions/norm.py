@@ -26,6 +26,10 @@ class Norm(Op):
         """How many values share one mean."""
         raise NotImplementedError
 
+    def divisor(self, x: Tensor) -> Tensor:
+        """What the values of ``x`` are divided by, in a shape that is broadcast to that of ``x``."""
+        raise NotImplementedError
+
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
         return Reduce(self.over(inputs[0]), keeps=True, function="division", centred=self.centred)
 
@@ -63,6 +67,9 @@ class LayerNorm(_AxesNorm):
         variance, mean = torch.var_mean(x, dim=axes, correction=0, keepdim=True)
         return _scaled((x - mean) * torch.rsqrt(variance + self.eps), axes, weight, bias)
 
+    def divisor(self, x: Tensor) -> Tensor:
+        return _deviation(x, self.axes, self.eps)
+
 
 @dataclass(frozen=True)
 class RmsNorm(_AxesNorm):
@@ -80,6 +87,9 @@ class RmsNorm(_AxesNorm):
         normal = x * torch.rsqrt(x.square().mean(dim=axes, keepdim=True) + self.eps)
         return _scaled(normal, axes, weights.get("weight"), None)
 
+    def divisor(self, x: Tensor) -> Tensor:
+        return (x.square().mean(dim=self.axes, keepdim=True) + self.eps).sqrt()
+
 
 @dataclass(frozen=True)
 class UnitNorm(_AxesNorm):
@@ -92,9 +102,11 @@ class UnitNorm(_AxesNorm):
     eps: float = 1e-12
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        x = inputs[0]
+        return inputs[0] / self.divisor(inputs[0])
+
+    def divisor(self, x: Tensor) -> Tensor:
         length: Tensor = torch.linalg.vector_norm(x, dim=self.axes, keepdim=True)
-        return x / length.clamp_min(self.eps)
+        return length.clamp_min(self.eps)
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,11 @@ class GroupNorm(Norm):
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return F.group_norm(inputs[0], self.groups, weights.get("weight"), weights.get("bias"), self.eps)
 
+    def divisor(self, x: Tensor) -> Tensor:
+        groups = x.unflatten(1, (self.groups, -1))
+        found = _deviation(groups, tuple(range(2, groups.ndim)), self.eps)
+        return found.expand(-1, -1, groups.shape[2], *[-1] * (groups.ndim - 3)).flatten(1, 2)
+
 
 @dataclass(frozen=True)
 class InstanceNorm(Norm):
@@ -128,6 +145,15 @@ class InstanceNorm(Norm):
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return F.instance_norm(inputs[0], weight=weights.get("weight"), bias=weights.get("bias"), eps=self.eps)
+
+    def divisor(self, x: Tensor) -> Tensor:
+        return _deviation(x, tuple(range(2, x.ndim)), self.eps)
+
+
+def _deviation(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """The root of the variance over ``axes`` and ``eps``."""
+    found: Tensor = (x.var(dim=axes, correction=0, keepdim=True) + eps).sqrt()
+    return found
 
 
 def _scaled(x: Tensor, axes: list[int], weight: Tensor | None, bias: Tensor | None) -> Tensor:
