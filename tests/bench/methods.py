@@ -124,9 +124,9 @@ VERSIONS = (
     "with all blocks, eswt x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8; its other rows, and all of `output_noise`, were "
     "measured by earlier versions, which did not. It trains biases at a tenth of the earlier rate in imdn x4 W3A3 and W4A4 with "
     "all blocks, eswt x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8. The rows of fsrcnn x2 W4A8 at effort 1 are of the present "
-    "version, which trains twice as fast beside 8-bit tensors, and longer. Derivatives of bounds overflow on hit_srf x4, so that "
-    "its rows of `lsq` and `twodquant` are of bounds that were searched and not trained. "
-    "Seconds are of machines that had other work, too."
+    "version, which trains twice as fast beside 8-bit tensors, and longer. By the versions that measured them derivatives of "
+    "bounds overflowed on hit_srf x4, so that its rows of `lsq` and `twodquant` are of bounds that were searched and not "
+    "trained. Seconds are of machines that had other work, too."
 )
 """What of the rows was measured by which version."""
 COLUMNS = 4

@@ -28,8 +28,9 @@ def _increment(weight: Tensor, rank: int) -> tuple[Tensor, ...] | None:
 
 class Weights:
     """The ends of one layer's channels: magnitudes ``[O]``. With a rank, ``up @ down`` of that rank is added to the weights, in
-    units of their deviation; it begins as nothing, and is merged before rounding. ``first``: the layer whose weights these are,
-    where another has them; ``largest``: each end is the largest weight of the moment, and not trained."""
+    units of their deviation (of itself where there is a single one); it begins as nothing, and is merged before rounding.
+    ``first``: the layer whose weights these are, where another has them; ``largest``: each end is the largest weight of the
+    moment, and not trained."""
 
     def __init__(
         self,
@@ -54,7 +55,8 @@ class Weights:
         if self.increment is None:
             return self._float
         added = self.increment[0] if len(self.increment) == 1 else self.increment[0] @ self.increment[1]
-        found: Tensor = self._float + added.view_as(self._float) * self._float.std()
+        unit = self._float.std() if self._float.numel() > 1 else self._float.abs()
+        found: Tensor = self._float + added.view_as(self._float) * unit
         return found
 
     def _scale(self) -> Tensor:

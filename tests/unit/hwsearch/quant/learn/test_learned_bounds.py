@@ -10,10 +10,12 @@ from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.course import FULL, Course, Phase
 from hwsearch.quant.learn.features import of_directions, of_energies
 from hwsearch.quant.learn.quantizers.ends import Ends
+from hwsearch.quant.learn.quantizers.weights import Weights
 from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 
 
 def test_gradients_of_the_ends_by_hand() -> None:
@@ -90,3 +92,14 @@ def test_distances_by_hand() -> None:
     assert float(of_energies(f, g)) == 0  # the energy of both lies in the one pixel that there is
     f, g = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
     assert float(of_energies(f, g)) == 1
+
+
+def test_what_is_added_to_a_single_weight_is_in_units_of_itself() -> None:
+    """A single weight has no deviation."""
+    integers = LayerIntegers(4, np.full((1, 1, 1, 1), 7, np.int8), np.float32([0.1]), np.zeros(1, np.int32))
+    layer = Weights(integers, torch.full((1, 1, 1, 1), -0.7), TensorFormat(Int(8), 0.1, 0, 0, 255), FULL)
+    assert layer.increment is not None
+    assert layer.weight.tolist() == [[[[pytest.approx(-0.7)]]]]
+    with torch.no_grad():
+        layer.increment[0].fill_(0.5)
+    assert layer.weight.tolist() == [[[[pytest.approx(-0.35)]]]]
