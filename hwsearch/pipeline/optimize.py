@@ -44,6 +44,7 @@ EXPECTED_S = {
     "tracing the network, lowering it to the device": 2.0,
     "calibrating": 4.0,
     "quality proxies": 14.0,
+    "signal to noise": 1.0,
     "checking the proxies on random plans": 20.0,
     "solving exactly, simulating the front": 6.0,
     "refining by simulation": 8.0,

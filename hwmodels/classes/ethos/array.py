@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwmodels.classes.ethos.blocks import BANK_BYTES, Array
+from hwmodels.classes.ethos.blocks import Array
 from hwmodels.classes.ethos.cycles import CONSTANT_BUFFER_BYTES, Port
 from hwmodels.classes.ethos.terms import ONCHIP, OUTSIDE, OWN, Homes
 from hwmodels.device.device import Device
-from hwmodels.device.sections.array import Channels, NpuArray
+from hwmodels.device.sections.array import BANK_BYTES, Channels, NpuArray
 from hwmodels.device.sections.npu import Npu
 from hwmodels.device.tables import Memory
 

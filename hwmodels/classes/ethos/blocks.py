@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hwmodels.compiled import compiled
+from hwmodels.device.sections.array import BANK_BYTES
 
 CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE, TURN, COPY = range(7)
 """What an operation asks of the array: convolution, depthwise, pooling, matrix product, element by element, axes in another
@@ -30,7 +31,6 @@ BRICK = 16
 """Feature maps between operations are stored in bricks of 16 channels."""
 SPLIT_DEPTH = 16
 """Blocks that do not hold all output channels hold a multiple of 16."""
-BANK_BYTES = 1024
 OUTPUT_BANKS = 2
 
 

@@ -28,6 +28,10 @@ class OutputCycles(Table):
     lut: Positive
 
 
+BANK_BYTES = 1024
+"""A bank of an array's shared memory."""
+
+
 class ArrayMemory(Table):
     """Memories inside an array: one of ``shared_bytes`` for inputs and accumulators, of which ``table_bytes`` hold look-up
     tables, taken in granules (``accumulator_granule_bytes``: accumulators of 32 and of 40 bits); or separate ones, one of
@@ -48,6 +52,9 @@ class ArrayMemory(Table):
         separate = (self.input_bytes, self.accumulator_bytes, self.output_bytes)
         if sum(all(x is not None for x in kind) for kind in (shared, separate)) != 1:
             raise ValueError("allowed: shared_bytes with its granules, or input_bytes, accumulator_bytes and output_bytes")
+        granules = (self.input_granule_bytes, *(self.accumulator_granule_bytes or ()))
+        if any(granule is not None and granule.value < BANK_BYTES for granule in granules):
+            raise ValueError(f"allowed: granules of at least a bank of {BANK_BYTES} bytes")
         return self
 
 

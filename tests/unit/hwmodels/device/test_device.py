@@ -426,3 +426,10 @@ def test_formats_are_written_by_bits_where_bits_tell_them() -> None:
     assert device.offered.weight_widths == (4, "int4g32", 8, "fp8e4m3")
     assert device.offered.tensor_widths == (8, "fp8e4m3", 16, "bf16")
     assert str(device.offered.wide) == "fp16"
+
+
+def test_granules_of_an_array_are_at_least_a_bank() -> None:
+    text = (reader.FOLDER / "ethos-u55-32.toml").read_text()
+    assert text.count("input_granule_bytes = { value = 2048") == 1
+    (problem,) = problems(text.replace("input_granule_bytes = { value = 2048", "input_granule_bytes = { value = 1000"))
+    assert "at least a bank of 1024 bytes" in problem
