@@ -22,7 +22,6 @@ from torch import Tensor
 from hwmodels.numbers import INT8
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.course import FULL, Course, What
-from hwsearch.quant.learn.damped import least_rows
 from hwsearch.quant.learn.features import feature_names, of_directions
 from hwsearch.quant.learn.modules import Module, last_use, modules
 from hwsearch.quant.learn.quantizers.added import AddedWeights, Around, bias_step, channel_scales
@@ -67,7 +66,7 @@ class Student(FakeQuantized):
             whole, down, up = (self.layers[part] for part in (name, *factors))
             assert isinstance(whole, AddedWeights)
             whole.leave_to(down, up)
-        super().__init__(start, self.tensors, self.layers, {}, least_rows(draft.network, draft.pictures))
+        super().__init__(draft, self.tensors, self.layers, {})
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
         if self.course.deepest:

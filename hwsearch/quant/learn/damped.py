@@ -11,7 +11,7 @@ known to that accuracy. So its derivative is that of the least row there is. Val
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,13 +57,11 @@ def least_rows(network: Graph, pictures: Sequence[Tensor]) -> dict[str, float]:
     return found
 
 
-def damped(node: Node, inputs: list[Tensor], least: Mapping[str, float]) -> list[Tensor]:
-    """What a node reads, whose derivatives are those of rows that are at least as long as in ``least`` (see ``least_rows``)."""
-    if not isinstance(node.op, Norm) or not inputs[0].requires_grad:
-        return inputs
+def damped(op: Norm, x: Tensor, least: float) -> Tensor:
+    """What a normalization reads, whose derivatives are those of rows that are divided by ``least`` or more."""
     with torch.no_grad():
-        share = (node.op.divisor(inputs[0]) / least[node.name]).clamp_max(1)
+        share = (op.divisor(x) / least).clamp_max(1)
     if bool(share.min() == 1):
-        return inputs
-    scaled: Tensor = _Scaled.apply(inputs[0], share)  # type: ignore[no-untyped-call]  # torch does not type it
-    return [scaled]
+        return x
+    scaled: Tensor = _Scaled.apply(x, share)  # type: ignore[no-untyped-call]  # torch does not type it
+    return scaled

@@ -17,7 +17,6 @@ from torch import Tensor
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn import kept
-from hwsearch.quant.learn.damped import least_rows
 from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_layers
 from hwsearch.quant.method import Draft, Progress
@@ -135,7 +134,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         betas=(0.9, 0.95),
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
-    student = FakeQuantized(start, {}, layers, fixed, least_rows(draft.network, draft.pictures))
+    student = FakeQuantized(draft, {}, layers, fixed)
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
     for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator):

@@ -6,6 +6,7 @@ Which numbers those are, and what they begin with, is the trainer's: bounds alon
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
@@ -13,8 +14,9 @@ from torch import Tensor
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn import segments
-from hwsearch.quant.learn.damped import damped
+from hwsearch.quant.learn.damped import damped, least_rows
 from hwsearch.quant.learn.quantizers.straight_through import stored
+from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.ranges.given import share_groups
@@ -23,6 +25,7 @@ from hwsearch.quant.weights.sums import tied
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import activate
+from searchspaces.ops.reductions.norm import Norm
 
 
 class TrainedTensor(Protocol):
@@ -74,8 +77,8 @@ def once(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 class FakeQuantized:
-    """The network of ``start``, with ``tensors`` by quantizer group and ``layers`` by name that are trained; ``fixed``: other
-    layers, as they are to be executed; ``least``: of the floating-point network, see ``damped.least_rows``.
+    """The network of a draft, with ``tensors`` by quantizer group and ``layers`` by name that are trained; ``fixed``: other
+    layers, as they are to be executed.
 
     Attributes:
         most_values: see ``segments``.
@@ -85,20 +88,24 @@ class FakeQuantized:
 
     def __init__(
         self,
-        start: QuantizedGraph,
+        draft: Draft,
         tensors: Mapping[str, TrainedTensor],
         layers: Mapping[str, TrainedLayer],
         fixed: Mapping[str, Node],
-        least: Mapping[str, float],
     ) -> None:
+        start = draft.quantized
         if start.graph.remembered:
             raise UsageError(
                 f"{start.graph.name} has state between frames, and this method trains on single pictures",
                 "Take a method that does not train; `hwsearch methods` lists them.",
             )
-        self.start, self.graph = start, start.graph
+        self._draft, self.start, self.graph = draft, start, start.graph
         self._group_of = self.graph.quantizer_groups()
-        self._quantizers, self._weighted, self._fixed, self._least = tensors, layers, fixed, least
+        self._quantizers, self._weighted, self._fixed = tensors, layers, fixed
+
+    @cached_property
+    def _least(self) -> dict[str, float]:
+        return least_rows(self._draft.network, self._draft.pictures)
 
     def values(self, x: Tensor, graph: Graph, wanted: Sequence[str], exact: Collection[str] = ()) -> list[Tensor]:
         """The tensors of the names ``wanted`` for ``x [N, C, h, w]``; ``graph``: the network at that size. ``exact``: nodes that
@@ -123,7 +130,9 @@ class FakeQuantized:
     def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
         layer = self._weighted.get(node.name)
         if layer is None:
-            return apply(self._fixed.get(node.name, node), damped(node, inputs, self._least))
+            if isinstance(node.op, Norm) and inputs[0].requires_grad:
+                inputs = [damped(node.op, inputs[0], self._least[node.name])]
+            return apply(self._fixed.get(node.name, node), inputs)
         source = self._quantizers.get(self._group_of[node.inputs[0]])
         step = self.start.formats[node.inputs[0]].scale if source is None else source.step()
         bare = node.with_op(activation=None).with_weights(weight=self._weight(node.name), bias=layer.fake_bias(step))

@@ -23,7 +23,6 @@ from hwmodels.numbers import INT8, Int
 from hwsearch.quant.engine.simulate import as_real
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.centred import Shift, means
-from hwsearch.quant.learn.damped import least_rows
 from hwsearch.quant.learn.held_out import apart, better, lost
 from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.straight_through import rounded
@@ -152,7 +151,7 @@ class Student(FakeQuantized):
             for name, layer in start.layers.items()
             if name not in self.layers
         }
-        super().__init__(start, self.tensors, self.layers, fixed, least_rows(draft.network, draft.pictures))
+        super().__init__(draft, self.tensors, self.layers, fixed)
 
     def groups(self, course: Course) -> list[dict[str, Any]]:
         """What Adam trains, and how fast: one group for each rate."""
