@@ -8,6 +8,7 @@ arithmetic of the "f32" rule (see ``quant.network.graph``), exact as long as acc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6, activate
+from searchspaces.ops.maps.elementwise import Div
 from searchspaces.ops.state import Remember
 from searchspaces.ops.table import OpTable
 
@@ -138,6 +140,17 @@ def _simulated(site: Site, inputs: list[Tensor]) -> Tensor:
     if site.node.op.moves:
         return apply(site.node, inputs)
     return site.after.stored(apply(site.node, [f.real(t) for t, f in zip(inputs, site.before, strict=True)]))
+
+
+def divided(node: Node, inputs: list[Tensor]) -> Tensor:
+    """A quotient of decoded values; of nothing, whatever divides it, there is nothing: floating point has no number for 0 / 0,
+    and no code stands for what it has instead."""
+    return apply(node, inputs).nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)
+
+
+@SIMULATED.register(Div)
+def _divide(site: Site, inputs: list[Tensor]) -> Tensor:
+    return site.after.stored(divided(site.node, [f.real(t) for t, f in zip(inputs, site.before, strict=True)]))
 
 
 @SIMULATED.register(Conv, Linear)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,7 @@ from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.convolution import load, store
 from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.simulate import divided
 from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
@@ -67,13 +66,11 @@ def _multiply(site: Site) -> Run | None:
 
 @STEPS.register(Div)
 def _divide(site: Site) -> Run:
-    """One operation on decoded values; of nothing, whatever divides it, there is nothing: floating point has no number for 0 / 0,
-    and no code stands for what it has instead."""
+    """One operation on decoded values."""
     node, sources, target = site.node, site.sources, site.target
 
     def run(xs: list[Tensor]) -> Tensor:
-        real = apply(node, [load(x, source) for x, source in zip(xs, sources, strict=True)])
-        return store(real.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf), target)
+        return store(divided(node, [load(x, source) for x, source in zip(xs, sources, strict=True)]), target)
 
     return run
 
