@@ -53,6 +53,8 @@ class MethodRow(Document):
     priced_as: str
     """The widths that the target stores instead."""
     run_time_price: str
+    remarks: list[str] = Field(default_factory=list)
+    """What must be known of how the integers came to be, in sentences; rows of earlier versions have none."""
 
 
 class MethodComparison(Comparison):

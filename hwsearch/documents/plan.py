@@ -161,6 +161,8 @@ class Plan(Document):
     integers: Name | None = None
     """File name of the integers, beside this file."""
     integers_sha256: Digest | None = None
+    remarks: list[Text] = Field(default_factory=list)
+    """What whoever uses the plan must know of how its integers came to be, in sentences: of a training that went wrong, say."""
     provenance: Provenance
     seal: Seal | None = None
     """None in plans of earlier versions."""

@@ -94,7 +94,11 @@ def _about_polish(request: Request, problem: Problem) -> str:
 
 
 def _about_integers(request: Request, search: Search, proofs: Mapping[int, PlanProof]) -> Iterator[str]:
-    """What of the chosen plans is not proven in integers, and a loss that is larger there than was asked for."""
+    """What of the chosen plans is not proven in integers, how they came to be where that must be known, and a loss that is larger
+    there than was asked for."""
+    names = search.names()
+    for row, proof in proofs.items():
+        yield from (f"{names[row]}: {said}" for said in proof.quantized.remarks)
     measured = {row: proof.measured for row, proof in proofs.items() if proof.measured is not None}
     floats = sorted({layer for one in measured.values() for layer in one.float_layers})
     if floats:

@@ -187,6 +187,8 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
         path.parent.mkdir(parents=True, exist_ok=True)
         proof = prove.prove(path.stem, quantized, problem, chosen.tiled.tiling, picked.photos, path.parent)
         report("proven" if proof.unproven is None else "not proven", 1.0)
+    for said in quantized.remarks:
+        progress.say(said)
     plan = prove.plan_of(
         path.stem,
         chosen.row,

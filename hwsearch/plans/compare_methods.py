@@ -193,4 +193,5 @@ def _row(
         peak_activation_bytes=int(price.peak_activation_bytes[0]),
         priced_as=f"W{min(weights)}A{min(tensors)}",
         run_time_price=methods.load(name).INFO.price,
+        remarks=list(finished.remarks),
     )

@@ -66,10 +66,11 @@ class PlanFile:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the person must know of this plan."""
+        made = tuple(f"{self.plan.name}: {said.rstrip('.')}" for said in self.plan.remarks)
         if self.plan.unproven is not None:
-            return (self.plan.not_proven,)
+            return (self.plan.not_proven, *made)
         if not self.edited:
-            return ()
+            return made
         said = "; ".join(self.edited)
         what = f"is {said}" if said.startswith(EARLIER) else f"was edited ({said})"
         return (f"{self.plan.name} {what}: it is quantized again, and nothing of it was measured",)

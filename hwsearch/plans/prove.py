@@ -149,6 +149,7 @@ def plan_of(
         unproven=proof.unproven if proof else None,
         integers=proof.integers if proof else None,
         integers_sha256=proof.integers_sha256 if proof else None,
+        remarks=list(proof.quantized.remarks) if proof else [],
         provenance=Provenance(
             created=now(),
             seed=request.seed,

@@ -173,7 +173,12 @@ def train(arguments: argparse.Namespace) -> None:
         loss = loss_of(network(low) - high, step, arguments)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        slope = nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        if not bool(loss.isfinite() and slope.isfinite()):
+            raise SystemExit(
+                f"step {step}: the loss is {float(loss.detach()):g} and its derivative {float(slope):g}, so the training stops. "
+                f"{arguments.out} holds the weights of the last report before, if there was one. Take a lower --rate."
+            )
         optimiser.step()
         schedule.step()
         follow(average, network, step)

@@ -282,6 +282,7 @@ def page(comparisons: Sequence[MethodComparison]) -> str:
             ]
             lines += [_line(row, row is rows[0]) for row in rows]
             lines += _of_sets(found, rows)
+            lines += [line for row in rows for said in row.remarks for line in ("", f"{row.method}: {said}")]
             told = list(verdicts(found, bits))
             if told:
                 lines += _headed(("published claim", "here", "verdict"), told)

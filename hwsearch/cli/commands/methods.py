@@ -202,6 +202,9 @@ def _render(found: MethodComparison, screen: Console) -> None:
         "Intervals are 95 % over pictures. The distance to the best method of the same widths is taken picture by picture; it "
         "is a tie if it lies within its interval."
     )
+    for row in found.rows:
+        for said in row.remarks:
+            screen.print(bold(f"{row.method} at W{row.weight_bits}A{row.activation_bits}", f": {said}"))
     for row in {row.method: row for row in found.rows}.values():
         if row.run_time_price != "none":
             screen.print(f"{row.method} at run time: {row.run_time_price}.")

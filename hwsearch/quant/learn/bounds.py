@@ -31,6 +31,7 @@ from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds
 from hwsearch.quant.learn.quantizers.regions import RegionEnds
 from hwsearch.quant.learn.quantizers.weights import Weights
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
+from hwsearch.quant.learn.watched import Watch, finite, told
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -103,14 +104,18 @@ class Student(FakeQuantized):
         for name, scales in self.scales.items():
             yield "scales", used[groups[name]], scales.change
 
-    def parameters(self, what: What, module: Module | None = None) -> list[Tensor]:
-        """What is trained; ``module``: by it alone, and of what no later one uses."""
+    def named(self, what: What, module: Module | None = None) -> list[tuple[str, Tensor]]:
+        """What is trained, with the last node that uses it; ``module``: by it alone, and of what no later one uses."""
         kinds = ("ends", "points") if what == "tensors" else (what,)
-        return once(
-            numbers
+        return [
+            (node, numbers)
             for kind, node, numbers in self._trained()
             if (what == "all" or kind in kinds) and (module is None or node in module.nodes)
-        )
+        ]
+
+    def parameters(self, what: What, module: Module | None = None) -> list[Tensor]:
+        """What is trained, each once; see ``named``."""
+        return once(numbers for _, numbers in self.named(what, module))
 
     def changes(self) -> list[Tensor]:
         """All that was trained, as it is now."""
@@ -153,7 +158,7 @@ def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
 
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone; that through the
-    modules as a whole.
+    modules as a whole. Where a loss is not finite, the plan's remarks tell (see ``watched``).
 
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
@@ -164,7 +169,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     wanted = sum(phase.steps for phase in course.phases)
     affordable = draft.effort * MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))
     share = min(1.0, max(FEWEST_STEPS, affordable) / wanted)
-    generator, done = torch.Generator().manual_seed(seed), 0
+    generator, done, watches = torch.Generator().manual_seed(seed), 0, list[Watch]()
     best, won = _total(student, windows, targets, course), student.changes()
     other = course.decided or student.branched  # the network with which it begins is not the one that is there
     begun = _total(Student(draft, replace(course, decided=False, added=())), windows, targets, course) if other else best
@@ -172,17 +177,19 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
         turns = modules(student.graph, student.kept)[::-1] if phase.what == "modules" else [None]
         steps = max(1, round(phase.steps * share / len(turns)))
         for turn, module in enumerate(turns):
-            parameters = student.parameters("all" if module else phase.what, module)
+            what: What = "all" if module else phase.what
+            parameters, watch = student.parameters(what, module), Watch(student.graph, student.named(what, module))
             if not parameters:
                 continue
+            watches.append(watch)
             optimizer = torch.optim.Adam(parameters, phase.rate)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
             name, loss_of = f"bounds-{number}-{turn}", _loss(student, windows, targets, module)
-            for step in kept.steps(draft.kept, name, steps, optimizer, schedule, generator):
+            for step in kept.steps(draft.kept, name, steps, optimizer, schedule, generator, watch):
                 chosen = torch.randint(0, len(windows), (batch,), generator=generator)
                 optimizer.zero_grad()
-                propagate(loss_of, chosen, student.at_once(batch))
-                optimizer.step()
+                loss = propagate(loss_of, chosen, student.at_once(batch))
+                watch.step(optimizer, loss, lambda: student.spoilt(windows[chosen]))  # noqa: B023  # asked at once
                 schedule.step()
                 if progress is not None:
                     progress("training bounds", min(1.0, (done + step + 1) / (wanted * share)))
@@ -190,17 +197,25 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
         if (total := _total(student, windows, targets, course)) < best:
             best, won = total, student.changes()
         student.restore(won)
-    return student.quantized() if best < begun else draft.quantized
+    trained = best < begun
+    return told(student.quantized() if trained else draft.quantized, "bounds", watches, trained=trained, begun=begun)
 
 
-def propagate(loss_of: Callable[[Tensor], Tensor], chosen: Tensor, at_once: int) -> None:
+def propagate(loss_of: Callable[[Tensor], Tensor], chosen: Tensor, at_once: int) -> float:
     """Add the derivatives of the mean loss of windows to what is trained, so many windows at a time.
 
     Args:
         loss_of: the mean loss of windows, as a function of which.
+
+    Returns:
+        That loss.
     """
+    lost = 0.0
     for part in chosen.split(at_once):
-        (loss_of(part) * (len(part) / len(chosen))).backward()
+        loss = loss_of(part) * (len(part) / len(chosen))
+        loss.backward()
+        lost += float(loss.detach())
+    return lost
 
 
 def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:
@@ -265,4 +280,4 @@ def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], cou
             float(distillation_loss(student, windows[i : i + 1], {name: t[i : i + 1] for name, t in targets.items()}, course))
             for i in range(len(windows))
         ]
-    return float(np.mean(parts))
+    return finite(float(np.mean(parts)))

@@ -1,4 +1,4 @@
-"""Pictures that are kept from all training, and which of two plans loses less on them."""
+"""Pictures that are kept from all training, and what a plan loses on them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quant.engine.simulate import simulated
+from hwsearch.quant.learn.watched import finite
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.tasks.luma import output_luma
@@ -26,10 +27,9 @@ def apart(pictures: Sequence[Tensor], seed: int) -> tuple[tuple[Tensor, ...], tu
     return tuple(pictures[i] for i in order[:count]), tuple(pictures[i] for i in order[count:])
 
 
-def better(first: QuantizedGraph, second: QuantizedGraph, held: Sequence[Tensor], network: Graph) -> QuantizedGraph:
-    """Which of two lets a mean PSNR lose less on pictures; the first where they are alike."""
-    both = [float(np.mean([_lost_on(x, found, network) for x in held])) for found in (first, second)]
-    return second if both[1] < both[0] else first
+def loss(found: QuantizedGraph, held: Sequence[Tensor], network: Graph) -> float:
+    """What a plan lets a mean PSNR lose on pictures, in the units of ``lost``; infinite where it is no number."""
+    return finite(float(np.mean([_lost_on(x, found, network) for x in held])))
 
 
 def lost(output: Tensor, wanted: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from hwmodels.errors import FileError
 from hwsearch.documents.files import replacing
+from hwsearch.quant.learn.watched import Watch
 
 Random = torch.Generator | np.random.Generator
 EVERY_S = 20.0
@@ -48,11 +49,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class _Loop:
-    """What a loop's state is made of. ``random``: what draws."""
+    """What a loop's state is made of. ``random``: what draws; ``watch``: what it has met."""
 
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     random: Random
+    watch: Watch
 
     @property
     def trained(self) -> list[Tensor]:
@@ -71,6 +73,7 @@ class _Loop:
             drawn = self.random.bit_generator.state
         rates = [{name: value for name, value in group.items() if name != "params"} for group in self.optimizer.param_groups]
         state = {"done": done, "seconds": seconds, "rates": rates, "schedule": self.schedule.state_dict(), "random": drawn}
+        state["met"] = self.watch.state()
         data = save({name: value.contiguous() for name, value in tensors.items()}, metadata={STATE: json.dumps(state)})
         with replacing(path) as temporary:
             temporary.write_bytes(data)
@@ -102,6 +105,7 @@ class _Loop:
             self.random.set_state(tensors[GENERATOR])
         else:
             self.random.bit_generator.state = state["random"]
+        self.watch.restore(state["met"])
         return state["done"], state["seconds"]
 
 
@@ -112,26 +116,29 @@ def steps(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     random: Random,
+    watch: Watch,
 ) -> Iterator[int]:
-    """The steps of a loop that are still to be done, ``0..count-1`` where nothing is kept of it.
+    """The steps of a loop that are still to be done, ``0..count-1`` where nothing is kept of it; fewer where ``watch`` has seen
+    enough.
 
     Args:
         kept: where it is kept; None: nowhere.
         name: of the loop, among those of its training.
         optimizer: Adam, or another whose memory is tensors alone.
         random: what the loop draws from, and nothing else does.
+        watch: by which it takes its steps.
     """
-    loop = _Loop(optimizer, schedule, random)
+    loop = _Loop(optimizer, schedule, random, watch)
     path = None if kept is None else kept.folder / f"{name}.safetensors"
     done, seconds = (0, 0.0) if path is None else loop.read(path)
     if kept is not None:
         kept.earlier_s += seconds
     written = started = time.monotonic()
-    while done < count:
+    while done < count and not watch.ended:
         yield done
         done += 1
         now = time.monotonic()
-        if kept is not None and path is not None and (done == count or now - written >= kept.every_s):
+        if kept is not None and path is not None and (done == count or watch.ended or now - written >= kept.every_s):
             with suppress(FileError):  # a full disk costs the way back, not the training
                 loop.write(path, done, seconds + now - started)
             written = now

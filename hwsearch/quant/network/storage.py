@@ -88,6 +88,8 @@ def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.nd
         document["size"] = list(qgraph.graph.size)
     if qgraph.graph.multiple > 1:
         document["multiple"] = qgraph.graph.multiple
+    if qgraph.remarks:
+        document["remarks"] = list(qgraph.remarks)
     return document, {key: np.ascontiguousarray(value) for key, value in arrays.items()}
 
 
@@ -196,7 +198,8 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
     only = None if size is None else (int(size[0]), int(size[1]))
     graph = Graph(str(document["name"]), tuple(nodes), tuple(document["uncounted"]), only, int(document.get("multiple", 1)))
     layers = {node.name: layers[node.name] for node in graph.convs}  # JSON lost the order
-    return QuantizedGraph(graph, formats, layers, str(document["rule"]))
+    remarks = tuple(str(one) for one in document.get("remarks", []))
+    return QuantizedGraph(graph, formats, layers, str(document["rule"]), remarks=remarks)
 
 
 def _weights(name: str, op: Op, arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

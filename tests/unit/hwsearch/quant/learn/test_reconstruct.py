@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -31,13 +32,18 @@ def calibration():
     return tiny_calibration((3, 4, 8), (3, 4, 8), "together")
 
 
+@pytest.fixture(scope="module")
+def shipped() -> tuple[Draft, Callable[[QuantizedGraph], float]]:
+    return shipped_plan(4, "output_noise")
+
+
 def test_the_shipped_network_comes_nearer_on_photos_it_did_not_see() -> None:
     draft, noise = shipped_plan(3, "together")
     assert noise(reconstruct(draft)) < 0.8 * noise(draft.quantized)
 
 
-def test_idle_channels_of_the_shipped_network_take_noise_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    draft, noise = shipped_plan(4, "output_noise")
+def test_idle_channels_of_the_shipped_network_take_noise_away(shipped, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft, noise = shipped
     filled = module.with_reconstructed_layers(draft, 0)
     monkeypatch.setattr(module, "splits", lambda *args, **options: {})
     plain = module.with_reconstructed_layers(draft, 0)
@@ -178,6 +184,29 @@ def test_a_fit_that_does_harm_is_not_begun_with(calibration, monkeypatch: pytest
     monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
     finish(draft, seed=0)
     assert begun == [draft.quantized]
+
+
+@pytest.mark.parametrize("worse", ["filled", "both", "none"])
+def test_layers_are_fitted_as_they_are_where_idle_channels_at_work_do_harm(
+    worse: str, shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Harm: weights of zero."""
+    draft, _ = shipped
+    silent = {name: replace(layer, weight=np.zeros_like(layer.weight)) for name, layer in draft.quantized.layers.items()}
+    made: list[tuple[bool, QuantizedGraph]] = []
+
+    def fitted(shown: Draft, seed: int, copies: dict[str, dict[int, int]]) -> QuantizedGraph:
+        filled = any(copies.values())
+        spoilt = worse == "both" or (worse == "filled" and filled)
+        made.append((filled, replace(draft.quantized, layers=silent) if spoilt else reconstruct(shown, seed, copies)))
+        return made[-1][1]
+
+    monkeypatch.setattr(module, "reconstruct", fitted)
+    found = module.with_reconstructed_layers(draft, 0)
+    assert [filled for filled, _ in made] == [True] + [False] * (worse != "none")
+    assert found.quantized is {"filled": made[-1][1], "both": draft.quantized, "none": made[0][1]}[worse]
+    moved = [not torch.equal(found.network[node.name].weights["weight"], node.weights["weight"]) for node in draft.network.convs]
+    assert any(moved) == (worse == "none")
 
 
 @pytest.mark.parametrize(("weights", "tensors", "few"), [(8, 8, False), (4, 8, True), (8, 4, True)])
