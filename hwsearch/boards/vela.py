@@ -252,7 +252,6 @@ def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = No
         UncountedError: the file has operations that cannot be priced.
     """
     from hwsearch.formats.reading import pricing
-    from hwsearch.formats.tflite.written import read
     from searchspaces.ir.lower import to_workload
 
     device = catalogue.load(target)
@@ -265,7 +264,7 @@ def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = No
     if size is not None and size != inspected.input_size:
         raise UsageError("--with vela compiles a file at its own size", "Leave --input out.")
     price = pricing.price(inspected, target, size)
-    workload = replace(to_workload(inspected.graph, *price.input_size), written=read)
+    workload = replace(to_workload(inspected.graph, *price.input_size), written=inspected.written)
     return price, compared(price.layers, workload, device, compile_file(inspected.path, device))
 
 
@@ -286,6 +285,6 @@ def second_opinion(price: PricedPlan, request: Request) -> Estimates:
     check(problem.device)
     quantized = calibrated(problem, choose_pictures(request, problem.network), request.seed).quantized(price.row)
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
-        path = write.export(quantized, Path(folder, "plan.tflite"), flavour="litert", size=problem.input_size)
+        path = write.export(quantized, Path(folder, "plan.tflite"), flavour="ethos", size=problem.input_size)
         rows = compile_file(path, problem.device)
     return compared(price.layers, problem.workload, problem.device, rows)

@@ -42,7 +42,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--sampler", "nsga2", "--quantizers", "measured,plain"),
     ),
 }
-EXPORTED = ("onnx", "tflite", "tflite-micro", "c", "json", "tensorrt", "aimet", "ncnn", "coreml", "csv", "float")
+EXPORTED = ("onnx", "tflite", "tflite-ethos", "tflite-micro", "c", "json", "tensorrt", "aimet", "ncnn", "coreml", "csv", "float")
 RUNTIMES = ("engine", "ort", "litert", "tflm")
 PICTURE = "friends.png"
 """A shipped photo; a piece of it is enlarged."""
@@ -238,7 +238,11 @@ class Recorder:
         print(text, file=sys.stderr, flush=True)
 
 
-_SUFFIX = {"onnx": ".onnx", "float": ".onnx", "tensorrt": ".onnx", "tflite": ".tflite", "tflite-micro": ".tflite", "c": ""}
+_SUFFIX = {
+    **dict.fromkeys(("onnx", "float", "tensorrt"), ".onnx"),
+    **dict.fromkeys(("tflite", "tflite-ethos", "tflite-micro"), ".tflite"),
+    "c": "",
+}
 
 
 def _processor() -> str:

@@ -48,7 +48,7 @@ def main(name: str) -> None:
     print(f"{graph.name} {SIZE[0]}x{SIZE[1]} on {name}, best of {REPEATS}")
     print(f"hwsearch: {1e3 * min(lowering[1:]):.1f} ms to lower all widths, {1e3 * min(estimating[1:]):.3f} ms for one plan")
     with tempfile.TemporaryDirectory() as folder:
-        path = write.export(quantize(graph), Path(folder, "net.tflite"), size=SIZE)
+        path = write.export(quantize(graph), Path(folder, "net.tflite"), size=SIZE, flavour="ethos")
         start = time.perf_counter()
         rows = vela.compile_file(path, target)
         print(f"Vela:     {1e3 * (time.perf_counter() - start):.0f} ms for one plan ({len(rows)} operations) with its start")

@@ -70,7 +70,9 @@ def measured(kinds: list[str], seeds: range, targets: list[str], widths: list[in
                 height, width = (4 * int(side) for side in rng.integers(8, 40, 2))
                 workload = to_workload(graph, height, width)
                 for bits in widths:
-                    file = write.export(quantize(normal(graph), 8, bits), Path(folder, "net.tflite"), size=(height, width))
+                    file = write.export(
+                        quantize(normal(graph), 8, bits), Path(folder, "net.tflite"), size=(height, width), flavour="ethos"
+                    )
                     for target, device in devices.items():
                         rows, theirs = vela.estimate(file, device)
                         seconds, total = ours(device, workload, bits), sum(row.latency_s for row in rows)

@@ -2,8 +2,8 @@
 
 A convolution whose output is larger than its input is transposed: the array runs its whole kernel over the input with zeros in
 between (Ethos-U55, U65), or one small kernel for each phase of the output (U85). Slices are read in place, unless what reads them
-turns axes or multiplies tensors: then they are copied. A pixel shuffle runs beside the array: only its bytes are counted. A view
-costs nothing.
+turns axes or multiplies tensors: then they are copied. What a file holds as DEPTH_TO_SPACE runs beside the array: only its bytes
+are counted. A view costs nothing.
 
 The array knows three axes. An element-wise operation takes further ones for rows, or, where its operands do not lie alike, one by
 one.
@@ -18,7 +18,7 @@ import numpy as np
 
 from hwmodels.classes.ethos import enlarging, tokens
 from hwmodels.classes.ethos.blocks import CHANNELWISE, CONVOLUTION, COPY, PAIRWISE, POOLING, TURN, Array, Operation, Part
-from hwmodels.classes.ethos.storage import THIN, beside, copied_in, thinned
+from hwmodels.classes.ethos.storage import THIN, beside, copied_in, copied_out, thinned
 from hwmodels.workload import Contract, Layer, Map, Move, Piece, Reduce, Tensor, Workload
 
 
@@ -80,7 +80,7 @@ def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bo
 
 def fused(workload: Workload, row: int, array: Array) -> int | None:
     """The transpose that the output unit of a U85 does as layer ``row`` writes, by its row; element-wise operations write the
-    channels second or first, others in any order. One that takes several steps, as a pixel shuffle does, stands alone."""
+    channels second or first, others in any order. One that takes several steps stands alone."""
     layer = workload.layers[row]
     readers = workload.tensors[layer.output].readers
     if array.buffers[0] == 0 or len(readers) != 1 or not (layer.contracts or layer.maps()) or layer.of_tensors:
@@ -114,9 +114,9 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
         case Move(how="slice"):
             times, part = parted(target)
             copy = make(COPY, other, **tokens.ONE, **tokens.sides(*part))
-            return [Part(copy, times=times)] if _apart_from_reader(workload, layer.output) else []
+            return [Part(copy, times=times)] if copied_out(workload, layer.output) else []
         case Move(how="concat" | "repeat" | "copy" | "pad"):
-            copies = [(make(COPY, other, 1, c, kernel_h=1, kernel_w=1), i) for c, i in _copied(workload, layer)]
+            copies = [(make(COPY, other, 1, c, **_sides(workload, layer, i)), i) for c, i in _copied(workload, layer)]
             return [Part(copy._replace(in_brick=bool(brick[i]))) for copy, i in copies]
         case Move(shape=shape) if shape:
             return [Part(turn(shape, layer.work.axes, array, make, wide))]
@@ -245,14 +245,6 @@ def _is_slice(workload: Workload, tensor: int) -> bool:
     return layer is not None and layer.moves("slice")
 
 
-def _apart_from_reader(workload: Workload, tensor: int) -> bool:
-    """Whether something that reads a slice, or a view of it, cannot read parts of a tensor."""
-    readers = [workload.layers[r] for r in workload.tensors[tensor].readers]
-    return any(
-        k.of_tensors or k.moves("transpose") or (k.moves("view") and _apart_from_reader(workload, k.output)) for k in readers
-    )
-
-
 def _activation(layer: Layer, array: Array) -> float:
     """Cycles per element that a fused activation needs of the output unit."""
     if layer.finish in ("none", "slopes"):
@@ -288,6 +280,15 @@ def _copied(workload: Workload, layer: Layer) -> list[tuple[int, int]]:
         channels = workload.tensors[source].channels
         return [(channels, source)] * (workload.tensors[layer.output].channels // channels)
     return [(workload.tensors[i].channels, i) for i in copied_in(workload, layer)]
+
+
+def _sides(workload: Workload, layer: Layer, copied: int) -> dict[str, int]:
+    """Sides of the copy of a tensor: of a part that is joined along another axis than the channels, its own."""
+    part, whole = workload.tensors[copied], workload.tensors[layer.output]
+    found = {"kernel_h": 1, "kernel_w": 1}
+    if not layer.moves("concat") or (part.height, part.width) == (whole.height, whole.width):
+        return found
+    return found | {"in_h": part.height, "in_w": part.width, "out_h": part.height, "out_w": part.width}
 
 
 def _convolutions(workload: Workload, layer: Layer, array: Array, make: Callable[..., Operation], finish: float) -> list[Part]:

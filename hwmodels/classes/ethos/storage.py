@@ -1,9 +1,9 @@
 """How a documented array stores feature maps: what lies in whose place, and what lies in bricks.
 
-The network's input and output, and what the processor beside the array reads (a pixel shuffle, a normalization in floating
-point), lie in rows of channels; feature maps between operations in bricks of 16 channels. Concatenation and repetition write into
-place; what enters from outside or is needed elsewhere is copied. A view has the place of what it is a view of, in rows unless its
-last two axes are the same.
+The network's input and output, and what the processor beside the array reads (a normalization in floating point), lie in rows
+of channels; feature maps between operations in bricks of 16 channels. Concatenation and repetition write into place; what enters
+from outside or is needed elsewhere is copied. A view has the place of what it is a view of, in rows unless its last two axes are
+the same, and so has a slice that is read where it lies.
 """
 
 from __future__ import annotations
@@ -26,16 +26,28 @@ def beside(layer: Layer) -> bool:
 
 
 def in_place(workload: Workload) -> list[int]:
-    """For every tensor the one in whose place it is: parts of a concatenation that nobody else reads, views, or itself."""
+    """For every tensor the one in whose place it is: parts of a concatenation that nobody else reads, views, slices that are read
+    where they lie, or itself."""
     place = list(range(len(workload.tensors)))
     for layer in workload.layers:
-        if layer.moves("view"):
+        if shares(workload, layer):
             place[layer.output] = place[layer.inputs[0]]
         if layer.moves("concat"):
             for i in layer.inputs:
                 if i not in copied_in(workload, layer):
                     place[i] = layer.output
     return settled(place)
+
+
+def shares(workload: Workload, layer: Layer) -> bool:
+    """Whether a layer's output is a view of its input, or a part of it that is read where it lies."""
+    return layer.moves("view") or (layer.moves("slice") and not copied_out(workload, layer.output))
+
+
+def copied_out(workload: Workload, tensor: int) -> bool:
+    """Whether something that reads a slice, or a view of it, cannot read parts of a tensor."""
+    readers = [workload.layers[r] for r in workload.tensors[tensor].readers]
+    return any(k.of_tensors or k.moves("transpose") or (k.moves("view") and copied_out(workload, k.output)) for k in readers)
 
 
 def settled(place: list[int]) -> list[int]:
@@ -48,8 +60,8 @@ def settled(place: list[int]) -> list[int]:
 
 
 def share_views(workload: Workload, flags: np.ndarray) -> None:
-    """Clear ``flags bool[T]`` of a view where that of its source is clear, and the other way round."""
-    views = [layer for layer in workload.layers if layer.moves("view")]
+    """Clear ``flags bool[T]`` of a view or of a slice in place where that of its source is clear, and the other way round."""
+    views = [layer for layer in workload.layers if shares(workload, layer)]
     for layer in (*views, *reversed(views)):
         both = [layer.inputs[0], layer.output]
         flags[both] = flags[both].all()
@@ -89,7 +101,7 @@ def bricks(workload: Workload, any_order: bool) -> np.ndarray:
         outside = outside or any(not any_order or not _takes_as_it_is(k, tensor, read=k in readers) for k in turned)
         # Element-wise operations take such a tensor in another shape, which only they share.
         thin = tensor.channels < THIN and any(k.maps() for k in around) and not all(k.maps() for k in around)
-        found[i] = not outside and not any(_reshapes(workload, k) for k in around)
+        found[i] = not outside and not any(_reshapes(workload, k) or _widens(workload, k) for k in around)
         found[i] = found[i] and not _unaligned(workload, producer, readers) and not thin
     found[:] = [found[i] and found[there] for i, there in enumerate(place)]
     share_views(workload, found)
@@ -113,6 +125,14 @@ def _reshapes(workload: Workload, layer: Layer) -> bool:
     """Whether a layer is a view with other sizes of the last two axes."""
     source, target = (workload.tensors[i].sizes[-2:] for i in (layer.inputs[0], layer.output))
     return layer.moves("view") and source != target
+
+
+def _widens(workload: Workload, layer: Layer) -> bool:
+    """Whether a layer is a slice that is joined with others along another axis than the channels, or joins them so."""
+    if layer.moves("slice"):
+        return any(_widens(workload, workload.layers[r]) for r in workload.tensors[layer.output].readers)
+    whole, first = workload.tensors[layer.output], workload.tensors[layer.inputs[0]]
+    return layer.moves("concat") and (whole.height, whole.width) != (first.height, first.width)
 
 
 def _unaligned(workload: Workload, producer: Layer, readers: list[Layer]) -> bool:
@@ -163,8 +183,9 @@ def stored_channels(workload: Workload, brick: np.ndarray) -> np.ndarray:
 
 
 def _filled(workload: Workload, tensor: Tensor) -> int:
-    """Channels of a tensor in bricks. What a pixel shuffle reads has room for every row of its blocks in bricks of their own: the
-    first step of the transpose takes the picture, the second one takes such a row for its channels."""
+    """Channels of a tensor in bricks. What a pixel shuffle reads that is a transpose in the file has room for every row of its
+    blocks in bricks of their own: the first step of the transpose takes the picture, the second one takes such a row for its
+    channels."""
     most = up(tensor.channels, BRICK)
     for first in (workload.layers[r] for r in tensor.readers if workload.layers[r].moves("transpose")):
         for second in (workload.layers[r].work for r in workload.tensors[first.output].readers):

@@ -2,8 +2,8 @@
 
 The rules are those of ethos-u-vela 5.2.0 for the operators of a TFLite file (its report of supported operators; an Ethos-U55 and
 a U65 have the same), read off the files that we export: each was compiled, and what the compiler left is what is said here
-(tests/reference/hwmodels/test_vela_unheld.py). Pixel shuffles, lists of places and normalizations never run on an array
-(``storage.beside``).
+(tests/reference/hwmodels/test_vela_unheld.py). DEPTH_TO_SPACE and its reverse, lists of places and normalizations never run on an
+array (``storage.beside``).
 
 * Enlargement: by repeated pixels 2, 4 or 8 times (U85: any number of times); bilinear between half pixels twice (U85: any power
   of two), between the corners of both pictures as often as by repeated pixels (U85: a power of two).
@@ -12,7 +12,7 @@ a U65 have the same), read off the files that we export: each was compiled, and 
   around the picture or every channel is taken alone (Vela ends with a fault on the former).
 * A mean along an axis of more than 4,096; a softmax of 65,536 rows and more.
 * A transpose on a U55 and U65 whose axes are too long: one of three that is longer than 65,536, or of more than three axes all
-  but two that have more places together. So is a pixel shuffle of 16 bits on more than 65,536 pixels.
+  but two that have more places together. So is a pixel shuffle that a file holds as a transpose, on more than 65,536 pixels.
 """
 
 from __future__ import annotations

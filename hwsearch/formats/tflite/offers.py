@@ -13,7 +13,7 @@ COMMANDS = "hwsearch.formats.tflite.commands"
 EXPORTERS = (
     ExporterInfo(
         "tflite",
-        "LiteRT with XNNPACK, Vela for Ethos-U: int8 and 16x8 kernels, narrow activations at no cost",
+        "LiteRT with XNNPACK: int8 and 16x8 kernels, narrow activations at no cost",
         ".tflite",
         "hwsearch.formats.tflite.write",
         {"flavour": "litert"},
@@ -21,9 +21,23 @@ EXPORTERS = (
         sized=True,
         table=f"{OPERATORS}:LITERT_WRITES",
         place=2,
-        # Vela packs weights by their values, without loss, and reads no int4.
-        serves=("Vela", "LiteRT", "TFLite", "TensorFlow Lite, VX", "Arm NN", "SyNAP", "STEdgeAI", "X-CUBE-AI"),
+        serves=("LiteRT", "TFLite", "TensorFlow Lite, VX", "Arm NN", "SyNAP", "STEdgeAI", "X-CUBE-AI"),
         written="hwsearch.formats.tflite.written:written",
+        commands=f"{COMMANDS}:litert",
+    ),
+    ExporterInfo(
+        "tflite-ethos",
+        "Vela for Ethos-U: as tflite, with pixel shuffles that stay on the array",
+        ".ethos.tflite",
+        "hwsearch.formats.tflite.write",
+        {"flavour": "ethos"},
+        # Vela packs weights by their values, without loss, and reads no int4.
+        Holds(weight_bits=(8,), half=False),
+        sized=True,
+        table=f"{OPERATORS}:ETHOS_WRITES",
+        place=2,
+        serves=("Vela",),
+        written="hwsearch.formats.tflite.written:for_array",
         commands=f"{COMMANDS}:litert",
     ),
     ExporterInfo(

@@ -31,6 +31,7 @@ from hwsearch.formats.tflite.reading.table import READS
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredModel
 from hwsearch.formats.tflite.tables import load as load_tables
+from hwsearch.formats.tflite.write import FLAVOUR
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
@@ -181,7 +182,7 @@ def _carried(path: Path, model: StoredModel) -> Inspected | None:
         provenance=facts,
         remarks=(facts["notes"],) if "notes" in facts else (),
         executable=True,
-        written=written.written,
+        written=written.for_array if model.facts.get(FLAVOUR) == "ethos" else written.written,
         integers=ours.network,
     )
 
@@ -203,7 +204,7 @@ def _ours(path: Path) -> Inspected:
         input_size=(shape[1], shape[2]) if min(shape[1:3]) > 1 else None,
         provenance=model.facts,
         remarks=(model.facts["notes"],) if "notes" in model.facts else (),
-        written=written.read,
+        written=written.read_for_array if model.facts.get(FLAVOUR) == "ethos" else written.read,
     )
 
 

@@ -1,10 +1,10 @@
 """TFLite files that LiteRT and TensorFlow Lite Micro execute in integers, code for code as the engine does.
 
-Three flavours. "litert" keeps all weights in int8 containers, which XNNPACK runs fastest, under the rule "xnnpack". "micro" packs
-weights of at most 4 bits as int4 where kernels take them, under the rule "gemmlowp" of TFLite Micro, CMSIS-NN and LiteRT's
-reference kernels; "reference" is for the latter alone, whose operators of tokens take some multipliers in another precision than
-TFLite Micro's. A weight of 3 bits in an int8 or int4 container is the same integer: the function is the plan's, only bytes
-are lost.
+Four flavours. "litert" keeps all weights in int8 containers, which XNNPACK runs fastest, under the rule "xnnpack"; "ethos" is the
+same with pixel shuffles in operators that stay on an Ethos-U (``operators.blocks``). "micro" packs weights of at most 4 bits as
+int4 where kernels take them, under the rule "gemmlowp" of TFLite Micro, CMSIS-NN and LiteRT's reference kernels; "reference" is
+for the latter alone, whose operators of tokens take some multipliers in another precision than TFLite Micro's. A weight of 3
+bits in an int8 or int4 container is the same integer: the function is the plan's, only bytes are lost.
 
 Input and output are codes (int8, or int16 for 16 bits) with the plan's scale. Shapes are fixed by the format; interpreters that
 can resize their input take other sizes (LiteRT can unless the plan shuffles 16-bit pixels; TFLite Micro cannot).
@@ -22,19 +22,23 @@ from hwmodels.errors import FileError, UsageError, closest
 from hwsearch.documents.files import write_bytes
 from hwsearch.documents.versions import __version__
 from hwsearch.formats import carried
-from hwsearch.formats.tflite.operators import LITERT_WRITES, MICRO_WRITES, WRITES
+from hwsearch.formats.tflite.operators import ETHOS_WRITES, LITERT_WRITES, MICRO_WRITES, WRITES
 from hwsearch.formats.tflite.writing.form import form
 from hwsearch.formats.tflite.writing.writer import Writer
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ops.maps.activation import LeakyRelu, PRelu
 
-RULES = {"litert": "xnnpack", "micro": "gemmlowp", "reference": "reference"}
+RULES = {"litert": "xnnpack", "ethos": "xnnpack", "micro": "gemmlowp", "reference": "reference"}
 """Flavour -> requantization rule of the runtime it is for."""
-TABLES = {"litert": LITERT_WRITES, "micro": MICRO_WRITES}
-"""Flavour -> its operators, where some are missing."""
-CARRIES = ("litert", "reference")
+TABLES = {"litert": LITERT_WRITES, "ethos": ETHOS_WRITES, "micro": MICRO_WRITES}
+"""Flavour -> its operators, where some are missing, or others."""
+WHOLE_BYTES = ("litert", "ethos")
+"""Flavours that keep all weights in int8 containers."""
+CARRIES = ("litert", "ethos", "reference")
 """Flavours whose files carry the network (``formats.carried``). On a microcontroller the whole file lies in flash."""
+FLAVOUR = "flavour"
+"""Where the file tells its own."""
 DEFAULT_SIZE = (48, 64)
 METADATA = "hwsearch"
 """Name of the file's metadata entry: a JSON object of texts, the plan's provenance and the notes."""
@@ -47,7 +51,7 @@ def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writ
             "this plan runs layers or tensors in half precision, a TFLite file of integers cannot hold them",
             "Choose a target whose 16 bits are int16, or export it as ONNX.",
         )
-    writer = Writer(form(qgraph, RULES[flavour]), *size, packed=flavour != "litert")
+    writer = Writer(form(qgraph, RULES[flavour]), *size, packed=flavour not in WHOLE_BYTES)
     for node in writer.qgraph.graph.nodes:
         writer.write(node, TABLES.get(flavour, WRITES))
     return writer
@@ -83,7 +87,7 @@ def to_bytes(
         raise UsageError(f"no TFLite flavour {flavour!r}", closest(flavour, RULES))
     writer = _writer(qgraph, flavour, size or DEFAULT_SIZE)
     graph = qgraph.graph
-    facts = {"hwsearch_version": __version__, "requantization": RULES[flavour], **(metadata or {})}
+    facts = {"hwsearch_version": __version__, "requantization": RULES[flavour], FLAVOUR: flavour, **(metadata or {})}
     if flavour in CARRIES:
         facts[carried.FACT] = carried.text(replace(qgraph, rule=RULES[flavour]), writer.places)
     if said := _notes(writer):

@@ -5,6 +5,11 @@ tensors, or back, is a transpose, since neither DEPTH_TO_SPACE nor SPACE_TO_DEPT
 channels-last in the file and tokens as the network has them: a transpose leads from one to the other. A change of container,
 which the exporter writes as QUANTIZE, multiplies by 1; compilers fold it into convolutions around it. Before an addition or
 product it is executed, and priced there.
+
+Files for an Ethos-U (``for_array``) have no pixel shuffle: its compiler leaves DEPTH_TO_SPACE to the processor beside the array,
+and takes five passes for the transpose. Channels are in blocks, so those of one row of a block lie together: these slices, put
+beside one another along the width, are the rows of the shuffled picture in their order, and a view is the rest. That is one copy,
+at any size and width.
 """
 
 from __future__ import annotations
@@ -28,6 +33,30 @@ def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]
         turn = Piece(turned(shape, workload.tensors[layer.inputs[0]].height), (0,), shape)
         return turn, Piece(Move("view"), (-1,), shape)
     return layout(workload, row)
+
+
+def for_array(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
+    """The same for files that are compiled for an Ethos-U."""
+    return joined(workload, row) if workload.layers[row].moves("shuffle") else written(workload, row, element_bytes)
+
+
+def joined(workload: Workload, row: int) -> Sequence[Piece]:
+    """A pixel shuffle, or back, as a concatenation of slices and a view: of the channels that are a row of a block, along the
+    width; back, of the width that is a row of blocks, along the channels."""
+    layer = workload.layers[row]
+    source, target = (workload.tensors[i] for i in (layer.inputs[0], layer.output))
+    shape = (target.channels, target.height, target.width)
+    if target.height > source.height:
+        rows = target.height // source.height
+        part = (source.channels // rows, source.height, source.width)
+        slices = [Piece(Move("slice"), (0,), part)] * rows
+        together = Piece(Move("concat"), tuple(range(-rows, 0)), (part[0], part[1], rows * part[2]))
+        return *slices, together, Piece(Move("view"), (-1,), shape)
+    rows = source.height // target.height
+    part = (target.channels // rows, target.height, target.width)
+    flat = Piece(Move("view"), (0,), (part[0], part[1], rows * part[2]))
+    slices = [Piece(Move("slice"), (-1 - number,), part) for number in range(rows)]
+    return flat, *slices, Piece(Move("concat"), tuple(range(-rows, 0)), shape)
 
 
 def layout(workload: Workload, row: int) -> Sequence[Piece]:
@@ -59,6 +88,11 @@ def read(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """What a file holds in place of a layer that was read from it: operators stand as they are, but for the moves that are read
     as one pixel shuffle."""
     return written(workload, row, element_bytes) if workload.layers[row].moves("shuffle") else ()
+
+
+def read_for_array(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
+    """The same of a file for an Ethos-U."""
+    return joined(workload, row) if workload.layers[row].moves("shuffle") else ()
 
 
 def turned(shape: tuple[int, int, int], rows: int) -> Move:

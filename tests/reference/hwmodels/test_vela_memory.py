@@ -29,7 +29,7 @@ def error(kind: str, seed: int, target: str, folder: Path) -> float:
     """Our on-chip memory over Vela's, less one, of a network in 8 bits."""
     device, graph, rng = catalogue.load(target), draw(kind, seed), np.random.default_rng(seed)
     height, width = (4 * int(side) for side in rng.integers(8, 40, 2))
-    file = write.export(quantize(normal(graph), 8, 8), folder / f"{kind}.tflite", size=(height, width))
+    file = write.export(quantize(normal(graph), 8, 8), folder / f"{kind}.tflite", size=(height, width), flavour="ethos")
     ours = cost.onchip_bytes(device, exporters.shipped(to_workload(graph, height, width), device), 8)
     assert ours is not None
     found = ours / vela.onchip_bytes(file, device) - 1

@@ -51,7 +51,7 @@ def both(kind: str, channels: int, target: str, folder: Path, size: tuple[int, i
     if kind == "softmax":
         name = next(node.name for node in graph.nodes if node.name == kind)
         quantized.formats[name] = share_format(Int(8), symmetric=False)  # type: ignore[index]
-    file, workload = write.export(quantized, folder / "net.tflite", size=size), to_workload(graph, *size)
+    file, workload = write.export(quantized, folder / "net.tflite", size=size, flavour="ethos"), to_workload(graph, *size)
     rows = vela.compile_file(file, device)
     of_softmax = [row for row in rows if "softmax" in row.name or row.name.endswith("_transpose")]
     # Operands are turned for a product.
@@ -117,7 +117,7 @@ def test_an_enlargement(mode: str, times: int, target: str, within: float, chann
     """Between two convolutions, a QUANTIZE in front of an interpolation included."""
     size, device = (48, 64), catalogue.load(target)
     graph = trace(Enlarged(mode, times, channels).eval(), 3, "net")
-    file = write.export(quantize(graph, 8, bits), tmp_path / "net.tflite", size=size)
+    file = write.export(quantize(graph, 8, bits), tmp_path / "net.tflite", size=size, flavour="ethos")
     theirs = sum(row.latency_s for row in vela.compile_file(file, device) if not row.name.startswith(("head", "tail")))
     workload = exporters.shipped(to_workload(graph, *size), device)
     table = cost.lower(device, workload, Uniform(workload, bits))

@@ -63,7 +63,7 @@ def test_whole_blocks(bits: int, tmp_path: Path) -> None:
         height, width, channels, side, heads = sizes(seed)
         graph = trace(Block(channels, side, heads).eval(), 3, "block", 1)
         quantized = on_shares(quantize(graph, 8, bits, size=(2 * side, 3 * side)))
-        file = write.export(quantized, tmp_path / f"{seed} {bits}.tflite", size=(height, width))
+        file = write.export(quantized, tmp_path / f"{seed} {bits}.tflite", size=(height, width), flavour="ethos")
         for target in TARGETS:
             device = catalogue.load(target)
             workload = exporters.shipped(to_workload(graph, height, width), device)

@@ -68,7 +68,7 @@ def convolution(stride: int, kernel: int, groups: int = 1) -> nn.Module:
 def left(graph: Graph, size: tuple[int, int], bits: int, target: str, folder: Path) -> tuple[list[str], list[str]]:
     """Operators of the file that the compiler leaves, and layers that the price says run elsewhere."""
     device = catalogue.load(target)
-    file = write.export(quantize(graph, 8, bits, size=SMALL), folder / "net.tflite", size=size)
+    file = write.export(quantize(graph, 8, bits, size=SMALL), folder / "net.tflite", size=size, flavour="ethos")
     (table,) = vela._compiled(file, device, "per-layer")
     theirs = [row["Original Operator"] for row in csv.DictReader(table.splitlines()) if row["Target"] != "NPU"]
     workload = exporters.shipped(to_workload(graph, *size), device)

@@ -18,13 +18,11 @@ from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Input
-from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
 
 
 class Nodes:
     """``node_of`` says which node computes a tensor of the file. Tensors between the steps of one canonical operation have no
-    node: ``padding`` has what a PAD adds, ``split`` and ``shuffled`` the source and kind of a pixel shuffle under way.
-    ``reads``: how many operators read a tensor; the output counts as read."""
+    node: ``padding`` has what a PAD adds. ``reads``: how many operators read a tensor; the output counts as read."""
 
     def __init__(self, model: StoredModel) -> None:
         self.model = model
@@ -33,8 +31,6 @@ class Nodes:
         self.layers: dict[str, LayerIntegers] = {}
         self.stored: dict[str, StoredLayer] = {}
         self.node_of: dict[int, str] = {}
-        self.split: dict[int, tuple[int, PixelShuffle | PixelUnshuffle]] = {}
-        self.shuffled: dict[int, tuple[int, PixelShuffle | PixelUnshuffle]] = {}
         self.padding: dict[int, tuple[int, int, int, int]] = {}
         self.reads = Counter(index for operator in model.operators for index in operator.inputs)
         self.reads[model.output] += 1

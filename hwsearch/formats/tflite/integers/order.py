@@ -18,8 +18,9 @@ from searchspaces.ir.graph import Graph
 from searchspaces.ir.shapes import propagate
 from searchspaces.ops.contractions.conv import Conv
 
-SIDE = 64
-"""Height and width of a picture for which shapes are computed; the number of channels does not depend on it."""
+SIDE = 5040
+"""Height and width of a picture for which shapes are computed, of whole blocks of every usual size; the number of channels does
+not depend on it."""
 
 
 def in_torch_order(graph: Graph, layers: Mapping[str, LayerIntegers]) -> tuple[Graph, dict[str, LayerIntegers]]:

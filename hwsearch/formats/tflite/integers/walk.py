@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
+from hwsearch.formats.tflite.integers.blocks import Blocks
 from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, NotCounted, StoredLayer, grid_of, read_convolution
-from hwsearch.formats.tflite.integers.nodes import Nodes
 from hwsearch.formats.tflite.integers.order import prelu_slope
 from hwsearch.formats.tflite.tables import StoredOperator
 from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
@@ -26,7 +27,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import Activation, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
 from searchspaces.ops.maps.elementwise import Add, Mul
-from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
+from searchspaces.ops.moves.move import Concat, Repeat, Slice
 from searchspaces.ops.moves.resize import Mode, Resize
 from searchspaces.ops.reductions.reduce import Mean, Reduction
 
@@ -50,7 +51,7 @@ class Walked:
     stored: dict[str, StoredLayer]
 
 
-class Walker(Nodes):
+class Walker(Blocks):
     """Turns operators into nodes one by one, each by the method that is named after it."""
 
     def run(self) -> Walked:
@@ -172,6 +173,8 @@ class Walker(Nodes):
         self._fused(operator)
 
     def _read_concatenation(self, operator: StoredOperator) -> None:
+        if self.is_joined(operator):
+            return
         if operator.options["Axis"] not in (3, -1) or operator.options["FusedActivationFunction"] != NONE:
             raise NotCounted("CONCATENATION of other sides than channels")
         sources = tuple(self.source(i) for i in operator.inputs)
@@ -182,50 +185,12 @@ class Walker(Nodes):
 
     def _read_slice(self, operator: StoredOperator) -> None:
         begin, size = self.constant(operator, 1), self.constant(operator, 2)
+        if begin.shape == size.shape == (4,) and self.is_row(operator, int(np.argmax(size != -1))):
+            return
         if begin.shape != (4,) or size.shape != (4,) or begin[:3].any() or (size[:3] != -1).any() or size[3] < 1:
             raise NotCounted("SLICE of other sides than channels")
         op = Slice(int(begin[3]), int(begin[3] + size[3]))
         self.put(operator.outputs[0], op, (self.source(operator.inputs[0]),))
-
-    def _read_depth_to_space(self, operator: StoredOperator) -> None:
-        factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
-        if not 1 <= factor <= 64 or len(shape) != 4 or shape[3] % factor**2:
-            raise NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
-        self.put(operator.outputs[0], PixelShuffle(factor), (self.source(operator.inputs[0]),))
-
-    def _read_space_to_depth(self, operator: StoredOperator) -> None:
-        factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
-        if not 1 <= factor <= 64 or len(shape) != 4:
-            raise NotCounted(f"SPACE_TO_DEPTH in blocks of {factor}")
-        self.put(operator.outputs[0], PixelUnshuffle(factor), (self.source(operator.inputs[0]),))
-
-    def _read_reshape(self, operator: StoredOperator) -> None:
-        """The first or last step of a pixel shuffle of int16, or back, for which there is no operator (see ``nodes``)."""
-        before, after = (self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0]))
-        if operator.inputs[0] in self.shuffled:
-            source, op = self.shuffled[operator.inputs[0]]
-            _, rows, columns, channels = self.model.tensors[source].shape
-            blocks = op.factor**2
-            shuffled = (1, rows * op.factor, columns * op.factor, channels // blocks)
-            if after == (
-                shuffled if isinstance(op, PixelShuffle) else (1, rows // op.factor, columns // op.factor, channels * blocks)
-            ):
-                self.put(operator.outputs[0], op, (self.source(source),))
-                return
-        elif len(before) == len(after) == 4 and all(after):
-            rows, second, third, values = after
-            if before == (1, rows * second, third * second, values // second):
-                self.split[operator.outputs[0]] = (operator.inputs[0], PixelUnshuffle(second))
-                return
-            if before == (1, rows, second, third * values) and values % third == 0:
-                self.split[operator.outputs[0]] = (operator.inputs[0], PixelShuffle(third))
-                return
-        raise NotCounted("RESHAPE that is no part of a pixel shuffle")
-
-    def _read_transpose(self, operator: StoredOperator) -> None:
-        if operator.inputs[0] not in self.split or self.constant(operator, 1).tolist() != [0, 2, 1, 3]:
-            raise NotCounted("TRANSPOSE that is no part of a pixel shuffle")
-        self.shuffled[operator.outputs[0]] = self.split[operator.inputs[0]]
 
     def _read_resize_nearest_neighbor(self, operator: StoredOperator) -> None:
         before, after = (self.model.tensors[i].shape[1:3] for i in (operator.inputs[0], operator.outputs[0]))
