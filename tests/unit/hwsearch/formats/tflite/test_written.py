@@ -11,9 +11,9 @@ from random_networks import quantize
 
 from hwmodels.device import catalogue
 from hwmodels.pricing.rewriting import rewrite
-from hwmodels.workload import Contract, Layer, Map, Move, Workload
+from hwmodels.workload import Contract, Layer, Map, Move, Workload, Written
 from hwsearch.formats.tflite import tables, write
-from hwsearch.formats.tflite.written import written
+from hwsearch.formats.tflite.written import for_array, written
 from hwsearch.formats.writing import exporters
 from searchspaces.ir.lower import to_workload
 
@@ -22,6 +22,7 @@ MOVES = {
     "shuffle": "DEPTH_TO_SPACE",
     "transpose": "TRANSPOSE",
     "concat": "CONCATENATION",
+    "slice": "SLICE",
     "resize": "RESIZE_NEAREST_NEIGHBOR",
     "repeat": "RESIZE_NEAREST_NEIGHBOR",
 }
@@ -48,11 +49,12 @@ def operators(workload: Workload) -> list[tuple[str, int]]:
     return [(operator(k), workload.tensors[k.output].elements) for k in workload.layers if not k.moves("view")]
 
 
+@pytest.mark.parametrize(("flavour", "holds"), [("litert", written), ("ethos", for_array)])
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_operators_of_the_file_are_priced(kind: str, bits: int, tmp_path: Path) -> None:
+def test_the_operators_of_the_file_are_priced(kind: str, bits: int, flavour: str, holds: Written, tmp_path: Path) -> None:
     graph = draw(kind, 3)
-    file = tables.load(write.export(quantize(graph, 8, bits), tmp_path / "net.tflite", size=(HEIGHT, WIDTH)))
+    file = tables.load(write.export(quantize(graph, 8, bits), tmp_path / "net.tflite", size=(HEIGHT, WIDTH), flavour=flavour))
     held = []
     for each in file.operators:
         if each.name not in AROUND:
@@ -60,13 +62,14 @@ def test_the_operators_of_the_file_are_priced(kind: str, bits: int, tmp_path: Pa
             for side in file.tensors[each.outputs[0]].shape:
                 count *= side
             held.append((each.name, count))
-    priced = rewrite(to_workload(graph, HEIGHT, WIDTH), lambda whole, row: written(whole, row, bits // 8))
+    priced = rewrite(to_workload(graph, HEIGHT, WIDTH), lambda whole, row: holds(whole, row, bits // 8))
     assert operators(priced.workload) == held
 
 
 def test_a_device_that_is_handed_tflite_is_priced_so() -> None:
     workload = to_workload(draw("slopes", 0), HEIGHT, WIDTH)
-    assert exporters.shipped(workload, catalogue.load("ethos-u55-128")).written is written
+    assert exporters.shipped(workload, catalogue.load("ethos-u55-128")).written is for_array
+    assert exporters.shipped(workload, catalogue.load("coral-edgetpu")).written is written
     shipped = exporters.shipped(workload, catalogue.load("jetson-orin-nano"))
     assert shipped == replace(workload, number_bytes=4)  # an ONNX file, whose constants have single precision
 
