@@ -44,6 +44,7 @@ from hwsearch.formats.reading.agreement import agree, same_codes
 from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.reading.byte_pictures import BytePictures
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
+from hwsearch.formats.reading.widths import filled
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
@@ -218,7 +219,7 @@ def _picture(walk: Walk, outputs: Sequence[str], door: Door) -> int:
 
 
 def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, door: Door, outside: int) -> Inspected:
-    bits = _tensor_bits(graph, walk)
+    bits = filled(graph, walk.widths, walk.unary_of)
     facts = {prop.key: prop.value for prop in model.metadata_props}
     ours = "hwsearch_version" in facts
     remarks = [facts["notes"]] if ours and "notes" in facts else []
@@ -255,21 +256,6 @@ def _layer(node: Node, stored: Found, activation_bits: int) -> InspectedLayer:
     op = "linear" if isinstance(node.op, Linear) else "depthwise" if depthwise else "conv"
     op = "conv_transpose" if stored.transposed else op
     return InspectedLayer(node.name, op, stored.shape, stored.bits, activation_bits, stored.bytes, stored.stored_as)
-
-
-def _tensor_bits(graph: Graph, walk: Walk) -> Mapping[str, int]:
-    """Width of every tensor. What shares a width by structure has the widest that is written anywhere in its group; an
-    activation that was folded into its producer hands its width on."""
-    written, kept = dict(walk.widths), {node.name for node in graph.nodes}
-    for name, source in reversed(walk.unary_of.items()):
-        if name in written and (source not in written or name not in kept):
-            written[source] = written[name]
-    groups = graph.width_groups()
-    widest: dict[str, int] = {}
-    for node in graph.nodes:
-        if node.name in written:
-            widest[groups[node.name]] = max(widest.get(groups[node.name], 0), written[node.name])
-    return {node.name: written.get(node.name, widest.get(groups[node.name], 32)) for node in graph.nodes}
 
 
 def check(found: Inspected, size: tuple[int, int]) -> None:

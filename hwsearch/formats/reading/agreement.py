@@ -22,8 +22,8 @@ ROUNDING = 0.5
 """Root mean square of the difference over that of the values, of a file in integers: the file rounds, the graph does not."""
 
 
-def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tensor], runtime: str) -> None:
-    """Compare the graph with ``run`` on a random picture.
+def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tensor], runtime: str, *, half: bool = False) -> None:
+    """Compare the graph with ``run`` on a random picture. ``half``: the file takes it in half precision.
 
     Raises:
         FileError: they differ by more than precision explains.
@@ -34,6 +34,7 @@ def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tenso
         values, _ = parse_both(found.value_range)
         x = x * values.factor[0] + values.shift[0]
         x = x.round() if found.of_bytes.taken else x
+    x = x.half().float() if half else x
     with torch.no_grad():
         ours, theirs = execute(graph, x), run(x).float()
     widths = {layer.weight_bits for layer in found.layers} | set(found.tensor_bits.values())

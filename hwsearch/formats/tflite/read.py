@@ -21,11 +21,13 @@ from hwsearch.formats import carried
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree, same_codes
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer, usual_range
+from hwsearch.formats.reading.widths import filled
 from hwsearch.formats.tflite import litert, written
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
 from hwsearch.formats.tflite.integers.order import in_torch_order
 from hwsearch.formats.tflite.integers.walk import Walked, Walker
-from hwsearch.formats.tflite.reading import moves, pictures, pointwise  # noqa: F401  they fill the table
+from hwsearch.formats.tflite.reading import blocks, moves, pictures, pointwise, strided  # noqa: F401  they fill the table
+from hwsearch.formats.tflite.reading.door import Door, door, is_last, picture
 from hwsearch.formats.tflite.reading.layers import real
 from hwsearch.formats.tflite.reading.table import READS
 from hwsearch.formats.tflite.reading.walk import Walk
@@ -34,7 +36,7 @@ from hwsearch.formats.tflite.tables import load as load_tables
 from hwsearch.formats.tflite.write import FLAVOUR
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.graph import Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import with_shared
 from searchspaces.ops.contractions.conv import Conv
@@ -90,12 +92,16 @@ def read(path: Path) -> Inspected:
     model = load_tables(path)
     if model.facts:
         return _carried(path, model) or _ours(path)
-    shape = model.tensors[model.input].shape
-    size = (shape[1], shape[2]) if len(shape) == 4 and min(shape[1:3]) > 1 else None
+    try:
+        given = door(model)
+    except FileError as error:
+        raise FileError(f"{path}: {error.message}", error.hint) from None
+    size, taken = given.size, picture(model, given)
+    model = replace(model, output=model.outputs[taken])
     constants = {index: real(tensor) for index, tensor in enumerate(model.tensors) if tensor.data is not None}
 
     def walk(sample: TraceSize) -> tuple[Walk, list[Node]]:
-        found = Walk(model, constants, sample)
+        found = Walk(model, given, constants, sample)
         return found, found.run()
 
     name = model.description or path.stem
@@ -106,7 +112,7 @@ def read(path: Path) -> Inspected:
     except WRONG as error:
         raise FileError(f"{path}: the network cannot be read: {error}", "Its operators contradict each other.") from None
     assert isinstance(walked, Walk)
-    bits = _tensor_bits(graph, walked)
+    bits = filled(graph, {node: width(fmt) for node, fmt in walked.formats.items()}, walked.unary_of)
     return Inspected(
         path=path,
         format="tflite",
@@ -119,22 +125,24 @@ def read(path: Path) -> Inspected:
         tensor_bits=bits,
         input_size=size,
         provenance=None,
-        remarks=(*model.remarks, *filter(None, [walked.pictures.remark])),
+        remarks=(*model.remarks, *_left_out(model, taken), *filter(None, [walked.pictures.remark])),
         value_range=walked.pictures.value_range(_range(walked.formats.get("input"))),
         of_bytes=walked.pictures,
+        taken=taken,
         executable=not graph.uncounted,
         again=None if size is not None else (lambda other: sizes.fixed(name, walk, other)[0]),
         written=written.read,
     )
 
 
-def _tensor_bits(graph: Graph, walk: Walk) -> dict[str, int]:
-    """Width of every tensor; an activation that was folded into its producer hands its width on."""
-    formats, kept = dict(walk.formats), {node.name for node in graph.nodes}
-    for name, source in reversed(walk.unary_of.items()):
-        if name in formats and (source not in formats or name not in kept):
-            formats[source] = formats[name]
-    return {node.name: width(formats.get(node.name)) for node in graph.nodes}
+def _left_out(model: StoredModel, taken: int) -> list[str]:
+    """What is said of a file with several outputs."""
+    names = [model.tensors[index].name for index in model.outputs]
+    if len(names) == 1:
+        return []
+    left = ", ".join([name for place, name in enumerate(names) if place != taken][:3])
+    which = "the first" if taken == 0 else names[taken]
+    return [f"{which} of {len(names)} outputs is read; left out: {left}"]
 
 
 def _range(fmt: TensorFormat | None) -> str:
@@ -218,22 +226,23 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
         same_codes(found, found.input_size or size, litert.of_file(found.integers, found.path.read_bytes()))
         return
     made = litert.interpreter(found.path.read_bytes())
-    given, taken = made.get_input_details()[0], made.get_output_details()[0]
-    size = _taken(found, made, size)
+    given, taken = made.get_input_details()[0], made.get_output_details()[found.taken]
+    way_in = door(load_tables(found.path))
+    size = _size_taken(found, made, way_in, size)
 
     def run(x: Tensor) -> Tensor:
-        integers = _codes(x.permute(0, 2, 3, 1).numpy(), given)
+        integers = _codes((x.permute(0, 2, 3, 1) if way_in.last else x).numpy(), given)
         made.set_tensor(given["index"], integers)
         made.invoke()
         output = np.asarray(made.get_tensor(taken["index"]))
         scale, zero = taken["quantization"]
         real = (output.astype(np.float32) - zero) * scale if scale else output.astype(np.float32)
-        return torch.from_numpy(real.transpose(0, 3, 1, 2).copy() if real.ndim == 4 else real)
+        return torch.from_numpy(real.transpose(0, 3, 1, 2).copy() if real.ndim == 4 and is_last(real.shape, way_in) else real)
 
-    agree(found, size, run, "LiteRT")
+    agree(found, size, run, "LiteRT", half=given["dtype"] == np.float16)
 
 
-def _taken(found: Inspected, made: Any, size: tuple[int, int]) -> tuple[int, int]:
+def _size_taken(found: Inspected, made: Any, way_in: Door, size: tuple[int, int]) -> tuple[int, int]:
     """The size of pictures that LiteRT is made ready for: ``size``, or the file's own where that gives a picture of another size
     than what was read, since the size that a file resizes to is a number in it.
 
@@ -242,14 +251,16 @@ def _taken(found: Inspected, made: Any, size: tuple[int, int]) -> tuple[int, int
     """
     given, own = made.get_input_details()[0], found.input_size or size
     for height, width in dict.fromkeys((size, own)):
-        made.resize_tensor_input(given["index"], [1, height, width, found.graph.channels])
+        made.resize_tensor_input(given["index"], way_in.shape(height, width))
         try:
             made.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             said = f"{height}x{width} pixels (height x width): {error}"
             continue
         read = shapes(found.graph, height, width)[found.graph.output.name]
-        if (height, width) == own or [*made.get_output_details()[0]["shape"]][1:3] == [*read[2:]]:
+        given_back = [int(side) for side in made.get_output_details()[found.taken]["shape"]]
+        sides = given_back[1:3] if len(given_back) == 4 and is_last(given_back, way_in) else given_back[2:]
+        if (height, width) == own or sides == [*read[2:]]:
             return height, width
     raise FileError(f"{found.path}: LiteRT does not take pictures of {said}")
 

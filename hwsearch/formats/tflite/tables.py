@@ -51,7 +51,7 @@ OPTIONS = {
     "MIRROR_PAD": ("MirrorPadOptions", ("Mode",)),
     "STRIDED_SLICE": (
         "StridedSliceOptions",
-        ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask"),
+        ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset"),
     ),
     "SPACE_TO_DEPTH": ("SpaceToDepthOptions", ("BlockSize",)),
     "CONCATENATION": ("ConcatenationOptions", ("Axis", "FusedActivationFunction")),
@@ -91,8 +91,9 @@ class StoredOperator:
 
 @dataclass(frozen=True, eq=False)
 class StoredModel:
-    """The first subgraph of a file, from its one picture to its first output. ``facts`` is what our exporter wrote down, empty
-    for files of others; ``remarks`` what is left out; ``origin``: tensor -> the constant from which a DEQUANTIZE makes it."""
+    """The first subgraph of a file, from its one picture to ``output``, one of its ``outputs``: the first, until shapes are
+    looked at. ``facts`` is what our exporter wrote down, empty for files of others; ``remarks`` what is left out; ``origin``:
+    tensor -> the constant from which a DEQUANTIZE makes it."""
 
     tensors: tuple[StoredTensor, ...]
     operators: tuple[StoredOperator, ...]
@@ -102,6 +103,7 @@ class StoredModel:
     facts: Mapping[str, str]
     remarks: tuple[str, ...] = ()
     origin: Mapping[str, StoredTensor] = field(default_factory=dict)
+    outputs: tuple[int, ...] = ()
 
 
 def load(path: Path) -> StoredModel:
@@ -135,18 +137,22 @@ def _model(data: bytes) -> StoredModel:
     tensors = tuple(_tensor(model, graph.Tensors(index), len(data)) for index in _indices(graph.TensorsLength(), data))
     operators = tuple(_operator(model, graph.Operators(index), len(tensors)) for index in _indices(graph.OperatorsLength(), data))
     if graph.InputsLength() != 1:
-        raise FileError(f"{graph.InputsLength()} inputs where one picture is expected")
-    if graph.OutputsLength() < 1:
+        names = ", ".join(tensors[_known(graph.Inputs(i), len(tensors))].name for i in range(min(graph.InputsLength(), 4)))
+        raise FileError(
+            f"{graph.InputsLength()} inputs{f' ({names})' if names else ''} where one picture is expected",
+            "Convert the network with the picture as its only input: the others as constants in it.",
+        )
+    outputs = tuple(_known(graph.Outputs(i), len(tensors)) for i in _indices(graph.OutputsLength(), data))
+    if not outputs:
         raise FileError("0 outputs where one picture is expected")
-    first, last = (_known(index, len(tensors)) for index in (graph.Inputs(0), graph.Outputs(0)))
-    if graph.OutputsLength() > 1:
-        remarks.append(f"the first of {graph.OutputsLength()} outputs is read")
+    first = _known(graph.Inputs(0), len(tensors))
     origin = {
         tensors[operator.outputs[0]].name: tensors[operator.inputs[0]]
         for operator in operators
         if operator.name in ("DEQUANTIZE", "DENSIFY") and operator.inputs and tensors[operator.inputs[0]].data is not None
     }
-    return StoredModel(tensors, operators, first, last, _text(model.Description()), _facts(model, data), tuple(remarks), origin)
+    facts, described = _facts(model, data), _text(model.Description())
+    return StoredModel(tensors, operators, first, outputs[0], described, facts, tuple(remarks), origin, outputs)
 
 
 def _indices(count: int, data: bytes) -> range:
@@ -167,13 +173,23 @@ def _text(value: bytes | None) -> str:
 
 
 def _tensor(model: Any, tensor: Any, file_bytes: int) -> StoredTensor:
-    name, kind = _text(tensor.Name()), KINDS[tensor.Type()]
+    name, kind = _text(tensor.Name()), KINDS.get(tensor.Type(), "")
+    if not kind:
+        raise FileError(
+            f"tensor {name!r} has the type {tensor.Type()}, which is not known",
+            "Convert the network again, with weights and tensors of a common type: float32, float16, int8, int16.",
+        )
     shape = tuple(int(side) for side in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
     if any(side < 0 for side in shape) or math.prod(shape) > MOST_ELEMENTS:
         raise FileError(f"tensor {name!r} has the impossible shape {list(shape)}")
     scale, zero, axis = _grid(name, kind, tensor.Quantization(), shape)
     if not 0 <= tensor.Buffer() < model.BuffersLength():
         raise FileError(f"tensor {name!r} lies in buffer {tensor.Buffer()} of {model.BuffersLength()}")
+    if tensor.Sparsity() is not None:
+        raise FileError(
+            f"tensor {name!r} is stored without its zeros (sparsely), which is not read",
+            "Convert the network again without experimental_sparsify_model: the zeros then stand in the file.",
+        )
     buffer = model.Buffers(tensor.Buffer())
     stored = int(buffer.DataLength())
     if stored > file_bytes:
@@ -209,7 +225,8 @@ def _values(name: str, kind: str, shape: tuple[int, ...], data: bytes) -> np.nda
         nibbles = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:count].astype(np.int8)
         return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8).reshape(shape)
     values = np.frombuffer(data, kind).reshape(shape)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    finite = np.isfinite(values) if values.size > 1 else ~np.isnan(values)  # of one number, none is a bound or fills a border
+    if values.dtype.kind == "f" and not finite.all():
         raise FileError(f"tensor {name!r} has numbers that are not finite")
     return values
 

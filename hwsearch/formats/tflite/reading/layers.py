@@ -99,6 +99,10 @@ def _conv(walk: Walk, call: Call) -> Value:
     if groups < 1 or groups * array.shape[1] != channels or array.shape[0] % groups:
         raise NotRead(f"weights {list(weight.shape)} do not fit {channels} channels")
     strides, dilations = strides_of(call), (int(call.options["DilationHFactor"]), int(call.options["DilationWFactor"]))
+    if (block := walk.blocks.get(call.operator.inputs[0])) is not None:
+        if strides != (1, 1) or (call.options["Padding"] == SAME and array.shape[2:] != (1, 1)):
+            raise NotRead("with a stride or padding on a picture that is taken apart")
+        dilations = dilations[0] * block[0], dilations[1] * block[1]
     padding = same_padding(walk, call, source, array.shape[2:], strides, dilations)
     op = Conv(one(strides), padding, one(dilations), groups)
     weights = {"weight": tensor(array), **bias_of(call, 2, array.shape[0])}

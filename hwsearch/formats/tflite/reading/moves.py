@@ -9,6 +9,7 @@ import numpy as np
 from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
+from hwsearch.formats.tflite.writing.form import VALID
 from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Reshape, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
@@ -116,39 +117,6 @@ def _slice(walk: Walk, call: Call) -> Value:
     return value
 
 
-@READS.register("STRIDED_SLICE", becomes=(Slice, Flip, Pad, Reshape))
-def _strided(walk: Walk, call: Call) -> Value:
-    begin, end, steps = (call.integers(place) for place in (1, 2, 3))
-    masks = {key: int(call.options[key]) for key in ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask")}
-    if masks["EllipsisMask"] or masks["NewAxisMask"]:
-        raise NotRead("with an ellipsis or a new axis")
-    shape = list(call.constant(0).shape) if isinstance(call.inputs[0], np.ndarray) else list(walk.shape(call.map()))
-    shrinks = [axis for axis in range(len(begin)) if masks["ShrinkAxisMask"] >> axis & 1]
-    cuts: list[slice] = []
-    for axis, (start, stop, step) in enumerate(zip(begin, end, steps, strict=True)):
-        if axis in shrinks:
-            at = start % shape[axis]
-            cuts.append(slice(at, at + 1, 1))
-            continue
-        first = None if masks["BeginMask"] >> axis & 1 else start
-        last = None if masks["EndMask"] >> axis & 1 else stop
-        cuts.append(slice(first, last, step))
-    if isinstance(call.inputs[0], np.ndarray):
-        return np.squeeze(call.constant(0)[tuple(cuts)], tuple(shrinks))
-    value = call.map()
-    for axis, cut in enumerate(cuts):
-        found = cut.indices(shape[axis])
-        if found[2] == -1 and found[:2] == (shape[axis] - 1, -1):
-            value = Map(walk.emit(f"{call.name}.{axis}", Flip((value.axes[axis],)), [value.name]), value.axes)
-        elif found[2] < 0:
-            raise NotRead(f"by steps of {found[2]}")
-        else:
-            value = walk.part(f"{call.name}.{axis}", value, axis, found[0], found[1], found[2])
-    if not shrinks:
-        return value
-    return walk.reshaped(call.name, value, [side for axis, side in enumerate(walk.shape(value)) if axis not in shrinks])
-
-
 @READS.register("GATHER", becomes=(Gather, Slice))
 def _gather(walk: Walk, call: Call) -> Value:
     index, axis = call.constant(1, "its index"), int(call.options["Axis"])
@@ -190,6 +158,28 @@ MIRROR = {0: "reflect"}
 """How MIRROR_PAD numbers its modes; 1 repeats the border, which PyTorch does not."""
 
 
+LEAST = -1e30
+"""What stands below it is there to lose against every value."""
+
+
+def _is_pooled(walk: Walk, call: Call, amounts: np.ndarray) -> bool:
+    """Whether all that reads a padded picture takes the largest value of windows that reach into the picture."""
+    padded = call.operator.outputs[0]
+    readers = [operator for operator in walk.model.operators if padded in operator.inputs]
+    sides = [int(amounts[axis].max()) for axis in (1, 2)] if len(amounts) == 4 else []
+    return (
+        padded != walk.model.output
+        and len(sides) == 2
+        and all(
+            operator.name == "MAX_POOL_2D"
+            and operator.options["Padding"] == VALID
+            and sides[0] < operator.options["FilterHeight"]
+            and sides[1] < operator.options["FilterWidth"]
+            for operator in readers
+        )
+    )
+
+
 @READS.register("PAD", "PADV2", "MIRROR_PAD", becomes=(Pad,))
 def _pad(walk: Walk, call: Call) -> Value:
     value, amounts = call.map(), call.constant(1, "its amounts").astype(int)
@@ -199,6 +189,10 @@ def _pad(walk: Walk, call: Call) -> Value:
     if mode is None:
         raise NotRead("symmetric padding")
     constant = float(call.constant(2).reshape(-1)[0]) if call.kind == "PADV2" else 0.0
+    if constant < LEAST:
+        if not _is_pooled(walk, call, amounts):
+            raise NotRead(f"padding with {constant:g}")
+        mode = "replicate"  # the border once more changes no maximum
     if mode != "constant":
         value = walk.ending_in(value, [axis for axis, ends in enumerate(amounts.tolist()) if any(ends)])
     lying = {value.axes[axis]: ends for axis, ends in enumerate(amounts.tolist())}

@@ -18,6 +18,7 @@ from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import CONTRADICTIONS, TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
 from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
 from hwsearch.formats.tflite.reading import byte_pictures
+from hwsearch.formats.tflite.reading.door import Door, is_last
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTensor
 from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, RELU_N1_TO_1
@@ -28,6 +29,11 @@ from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.formulas import TraceSize
 
 FUSED: dict[int, Activation] = {RELU: Relu(), RELU6: Relu6(), RELU_N1_TO_1: Clip(-1.0, 1.0)}
+NOT_EXECUTED = {4: "TANH", 5: "SIGN_BIT"}
+"""Further ones of the schema; the kernels of convolutions and arithmetic leave them out."""
+CONVOLUTIONS, TOGETHER = ("CONV_2D", "DEPTHWISE_CONV_2D"), "BATCH_TO_SPACE_ND"
+ALIKE = ("ADD", "SUB", "MUL", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "LOGISTIC", "TANH", "QUANTIZE", "DEQUANTIZE")
+"""Operators that do the same to every pixel, wherever it stands, if their constants are numbers of channels."""
 
 
 class Walk(Builder):
@@ -37,22 +43,22 @@ class Walk(Builder):
         values: what every tensor of the file is worth.
         formats: node -> the format of its codes, narrowed by bounds, where the file stores it as codes.
         layers: layer's name -> what the file stores of its weights.
+        blocks: tensor of the file that is a picture taken apart -> into how many (rows, columns); see ``blocks``.
         pictures: whether the file takes and gives bytes without a scale, between conversions that are left out.
     """
 
-    def __init__(self, model: StoredModel, constants: dict[int, np.ndarray], sample: TraceSize) -> None:
-        first = model.tensors[model.input]
-        if len(first.shape) != 4 or not 1 <= first.shape[3] <= 4096:
-            raise FileError(f"the input has the shape {list(first.shape)}, not that of a picture [1, height, width, channels]")
-        super().__init__(first.shape[3], sample)
+    def __init__(self, model: StoredModel, given: Door, constants: dict[int, np.ndarray], sample: TraceSize) -> None:
+        super().__init__(given.channels, sample)
         self.model = model
+        self.given = given
         self.values: dict[int, Value] = dict(constants)
         self.formats: dict[str, TensorFormat] = {}
         self.layers: dict[str, StoredLayer] = {}
         self.unary_of: dict[str, str] = {}
+        self.blocks: dict[int, tuple[int, int]] = {}
         self.reads = Counter(index for operator in model.operators for index in operator.inputs)
         self.pictures, self._passed = byte_pictures.find(model)
-        self._set(model.input, self.turned(self.picture, TO_CHANNELS_LAST))
+        self._set(model.input, self.turned(self.picture, TO_CHANNELS_LAST) if given.last else self.picture)
 
     def run(self) -> list[Node]:
         """The nodes that the output depends on.
@@ -65,7 +71,7 @@ class Walk(Builder):
         output = self.values.get(self.model.output)
         if not isinstance(output, Map):
             raise FileError("nothing computes the output of the network from the picture")
-        if len(output.axes) == 4:
+        if len(output.axes) == 4 and is_last(self.shape(output), self.given):
             output = self.turned(output, TO_CHANNELS_FIRST)
         return self.up_to(self.lying(output))
 
@@ -96,10 +102,13 @@ class Walk(Builder):
         try:
             if reader is None:
                 raise NotRead("")
+            block = self._block(operator)
             found: Any = reader.read(self, call)
             values = list(found) if isinstance(found, list | tuple) else [found]
             if len(values) == 1 and isinstance(values[0], Map):
                 values = [self._finished(call, values[0])]
+            if block is not None and operator.name != TOGETHER:
+                self.blocks[operator.outputs[0]] = block
         except (NotRead, *CONTRADICTIONS) as reason:
             if not isinstance(reason, NotRead) and not self.uncounted:
                 raise
@@ -112,12 +121,27 @@ class Walk(Builder):
         for index, value in zip(operator.outputs, values, strict=False):
             self._set(index, value)
 
+    def _block(self, operator: StoredOperator) -> tuple[int, int] | None:
+        """Into how many pictures what an operator reads is taken apart; None: it is whole.
+
+        Raises:
+            NotRead: the operator tells single pictures apart, or takes one that is whole with one that is not.
+        """
+        given = {self.blocks.get(index) for index in operator.inputs if isinstance(self.values.get(index), Map)}
+        if given in (set(), {None}):
+            return None
+        numbers = [self.model.tensors[i].shape for i in operator.inputs if i != -1 and i not in self.blocks]
+        each = operator.name in ALIKE and all(len(shape) <= 1 for shape in numbers)
+        if len(given) > 1 or not (each or operator.name in (*CONVOLUTIONS, TOGETHER)):
+            raise NotRead("on a picture that is taken apart (SPACE_TO_BATCH_ND)")
+        return given.pop()
+
     def _finished(self, call: Call, value: Map) -> Map:
         """Behind the activation that is fused to an operator, and the saturation of the codes that it writes."""
         fused = int(call.options.get("FusedActivationFunction", NONE))
         if fused != NONE:
             if fused not in FUSED:
-                raise NotRead(f"the fused activation {fused}")
+                raise NotRead(f"the fused activation {NOT_EXECUTED.get(fused, fused)}")
             value = self.unary(f"{call.name}.activated", FUSED[fused], value)
         fmt = grid_of(call.written)
         return value if fmt is None else self.saturated(value, call.name, fmt)
