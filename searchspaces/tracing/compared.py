@@ -77,6 +77,21 @@ def check(
     return worst
 
 
+def refuse_memory(module: nn.Module, channels: int, name: str, size: Size) -> None:
+    """Raise FileError where a module that is given one picture twice does not give the same twice: it keeps something of what it
+    saw, which a graph of one picture leaves out."""
+    x = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        first, second = module(x), module(x)
+    same = first.shape == second.shape and not _difference(second, first) > TOLERANCE
+    if not same:
+        raise FileError(
+            f"{name}: given the same picture twice, the network gives two different ones",
+            "It keeps something from call to call. A network with state derives from searchspaces.tracing.recurrent.Recurrent "
+            "and gives its states beside the picture (see CONTRIBUTING.md); what only counts calls is to be left out.",
+        )
+
+
 def _where(graph: Graph, x: torch.Tensor) -> str:
     """The operator that first gives values that are not finite, in words; empty where none does."""
     broken: list[str] = []

@@ -22,6 +22,8 @@ PLAIN: tuple[Size, ...] = ((19, 37), (41, 71), (74, 26))
 the first two leave different rests by every window but 2, so that a rest is not taken for a constant; the third are even. Rounded
 up to windows of 8, 16 or 32, height, width and area of the first two are all different, so that none is taken for another; of
 windows that are too large for that, the third shows it."""
+RETURNS = "it returns"
+"""How ``runs`` begins of a module that gives no tensor."""
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
 _LARGE_ENOUGH = 20
 SQUARES = (8, 16, 24, 32, 48, 64, 96, 128, 224, 256)
@@ -37,7 +39,7 @@ def runs(module: nn.Module, channels: int, size: Size, count: int = 1) -> str | 
     except Exception as error:  # whatever the module's own code raises
         first = (str(error).strip().splitlines() or [""])[0]
         return f"{type(error).__name__}: {first}"
-    return None if isinstance(found, Tensor) else f"it returns {type(found).__name__}"
+    return None if isinstance(found, Tensor) else f"{RETURNS} {type(found).__name__}"
 
 
 def accepted(module: nn.Module, channels: int, name: str) -> tuple[int, tuple[Size, ...]]:

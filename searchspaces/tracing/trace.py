@@ -23,7 +23,7 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
-from searchspaces.tracing.compared import check
+from searchspaces.tracing.compared import check, refuse_memory
 from searchspaces.tracing.exported import Traced
 from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, depends_on_size, holds_sizes, joined
 from searchspaces.tracing.recurrent import Recurrent
@@ -70,6 +70,8 @@ def trace(
     if uncounted:
         refused = Graph(name, tuple(simplify(nodes)), tuple(uncounted), multiple=step)
         return _in_even_windows(traced, refused, step) or refused
+    if not isinstance(module, Recurrent):
+        refuse_memory(module, channels, name, sizes[0])
     found = None
     if not depends_on_size(nodes):
         found = _for_multiples(traced, Graph(name, tuple(simplify(nodes))), step, sizes)
@@ -135,6 +137,8 @@ def _of_one_size(traced: Traced, size: Size) -> Graph:
     """The graph for pictures of one size alone, compared with the module at it."""
     graph = _unchecked(traced, size)
     if not graph.uncounted:
+        if not isinstance(traced.module, Recurrent):
+            refuse_memory(traced.module, traced.channels, traced.name, size)
         _check(traced, graph, (size,))
     return graph
 

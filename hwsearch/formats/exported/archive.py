@@ -13,7 +13,7 @@ import ast
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,15 @@ FORMULAS = (
     "true",
     "false",
 )
+MOST_GRAPHS = 1000
+"""Graphs inside others."""
 _BITS = 53
 """Of the factors by which a picture is resized: a number of many bits would take its memory."""
 _SYMBOL = re.compile(r"[suz]+\d+")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 KEPT_METADATA = ("nn_module_stack", "stack_trace")
+SETTINGS = ("torch.ops.higher_order.wrap_with_set_grad_enabled", "torch.ops.higher_order.wrap_with_autocast")
+"""Calls that compute a graph of their own under a setting of torch (``with torch.no_grad()``)."""
 
 
 def safe(path: Path) -> io.BytesIO:
@@ -84,9 +88,10 @@ def safe(path: Path) -> io.BytesIO:
     program = _document(path, files, models[0])
     _check_payload(path, {**weights.get("config", {}), **constants.get("config", {})})
     program["guards_code"] = []
-    for node in _nodes(path, program):
+    inner: list[Any] = []
+    for node in _nodes(path, program.get("graph_module"), inner):
         node["metadata"] = {key: text for key, text in node.get("metadata", {}).items() if key in KEPT_METADATA}
-    _check_strings(path, program)
+    _check_strings(path, program, inner)
     kept = {key: value for key, value in files.items() if key.startswith(("data/weights/", "data/constants/", "archive_"))}
     kept |= {models[0]: json.dumps(program).encode(), f"data/sample_inputs/{name}.pt": b""}
     return _written(kept)
@@ -126,18 +131,28 @@ def _check_payload(path: Path, tensors: Mapping[str, Any]) -> None:
             )
 
 
-def _nodes(path: Path, program: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _nodes(path: Path, holder: Any, inner: list[Any]) -> Iterator[dict[str, Any]]:
+    """The calls of a graph and of those inside it, which are added to ``inner``; each is harmless.
+
+    Raises:
+        FileError: one is not, or there is no graph.
+    """
     try:
-        nodes: list[dict[str, Any]] = program["graph_module"]["graph"]["nodes"]
+        nodes: list[dict[str, Any]] = holder["graph"]["nodes"]
         targets = [str(node["target"]) for node in nodes]
+        given = [[one["arg"] for one in node["inputs"]] for node in nodes]
     except (KeyError, TypeError):
         raise FileError(f"{path}: the program in it is damaged", "Save it again by torch.export.save.") from None
-    for target in targets:
-        if not _harmless(target):
+    for node, target, arguments in zip(nodes, targets, given, strict=True):
+        yield node
+        if target in SETTINGS and len(inner) < MOST_GRAPHS:
+            for graph in [one["as_graph"] for one in arguments if isinstance(one, dict) and one.get("as_graph")]:
+                inner.append(graph)
+                yield from _nodes(path, graph, inner)
+        elif not _harmless(target):
             raise FileError(
                 f"{path}: refused, because it calls {target}", "Only operators of torch.ops.aten are read from such files."
             )
-    return nodes
 
 
 def _harmless(target: str) -> bool:
@@ -158,9 +173,11 @@ def _walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _walk(inner, key)
 
 
-def _check_strings(path: Path, program: Mapping[str, Any]) -> None:
-    """Formulas are of numbers and symbols; there are no graphs inside nodes and no objects."""
+def _check_strings(path: Path, program: Mapping[str, Any], inner: Sequence[Any]) -> None:
+    """Formulas are of numbers and symbols; there are no graphs inside nodes but those that were looked at, and no objects."""
     for key, value in _walk(program):
+        if key == "as_graph" and any(value is graph for graph in inner):
+            continue
         if key == "expr_str" and not (isinstance(value, str) and _is_formula(value)):
             raise FileError(f"{path}: refused, because a size in it is {str(value)[:60]!r}, which would have to run")
         if key in ("as_graph", "as_custom_obj", "as_script_object", "as_operator") and value:

@@ -6,12 +6,13 @@ The file holds a graph and weights; whatever else loading it would run is taken 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import traceback
 
 from hwmodels.errors import FileError
@@ -20,11 +21,16 @@ from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from hwsearch.formats.reading.scales import scales_fault
 from hwsearch.formats.reading.sizes import for_all_sizes
 from searchspaces.ir.graph import Graph
+from searchspaces.networks.several_outputs import picture_alone
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
+from searchspaces.tracing.sizes import EXAMPLE
 from searchspaces.tracing.trace import trace
 
 AXES = 4
+USUAL = (1, 3, 4)
+"""Channels of pictures."""
+OTHER_PRECISIONS = (torch.float16, torch.bfloat16, torch.float64)
 
 
 def read(path: Path) -> Inspected:
@@ -34,18 +40,21 @@ def read(path: Path) -> Inspected:
         FileError: none, damaged, something in it would have to run, or no network from picture to picture.
     """
     program = _loaded(path)
-    shape = _picture(program, path)
-    module = _again(program.module(check_guards=False))
-    for node in module.graph.nodes:
+    given = _picture(program, path)
+    module, stored = _single(_again(program.module(check_guards=False)))
+    for node in _calls(module):
         operator = getattr(getattr(node.target, "_overloadpacket", None), "__name__", "")
         if (fault := scales_fault(operator, (*node.args, *node.kwargs.values()))) is not None:
             raise FileError(f"{path}: it has {fault}", "No network resizes so; PyTorch's kernels end the process with it.")
-    size = (shape[2], shape[3]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
+    evaluated = _Evaluated(module, given)
+    remarks = [f"its {stored} numbers are read in single precision, in which it is computed"] if stored else []
+    if (which := _one_picture(evaluated, given)) is not None:
+        remarks.append(which)
 
     def traced(size: tuple[int, int] | None) -> Graph:
-        return _named(trace(_Evaluated(module), int(shape[1]), path.stem, size=size))
+        return _named(trace(evaluated, given.channels, path.stem, size=size))
 
-    return inspected(path, "exported", "torch.export", traced, size)
+    return replace(inspected(path, "exported", "torch.export", traced, given.size), remarks=tuple(remarks))
 
 
 def inspected(
@@ -80,26 +89,65 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
 def _again(module: Any) -> Any:
     """The program so that it can be exported once more: constants that stand in its code are detached in place there, which the
     exporter refuses for what it has lifted out."""
-    for node in module.graph.nodes:
+    for node in _calls(module):
         if node.target is torch.ops.aten.detach_.default:
             node.target = torch.ops.aten.detach.default
     module.recompile()
     return module
 
 
-class _Evaluated(nn.Module):
-    """A program as a module that can be told to be evaluated; exported ones refuse that."""
+def _calls(module: nn.Module) -> list[fx.Node]:
+    """Of a program, and of the graphs in it."""
+    return [node for inner in module.modules() if isinstance(inner, fx.GraphModule) for node in inner.graph.nodes]
 
-    def __init__(self, program: nn.Module) -> None:
+
+class _Evaluated(nn.Module):
+    """A program as a module that can be told to be evaluated, of pictures ``[N, C, H, W]`` alone; exported ones refuse that."""
+
+    def __init__(self, program: nn.Module, given: _Given) -> None:
         super().__init__()
         self.program = program
+        self.given = given
 
     def train(self, mode: bool = True) -> _Evaluated:
         return self
 
     def forward(self, x: torch.Tensor) -> Any:
+        x = x.permute(0, 2, 3, 1) if self.given.last else x
         with traceback.preserve_node_meta():  # what is traced keeps the lines of the source that was exported
-            return fx.Interpreter(self.program).run(x)
+            found = fx.Interpreter(self.program).run(*(x if one is _Given else one for one in self.given.inputs))
+        if self.given.last and isinstance(found, torch.Tensor) and found.ndim == AXES:
+            return found.permute(0, 3, 1, 2)
+        return found
+
+
+def _single(module: Any) -> tuple[Any, str]:
+    """A program in another precision in that of searches, and the precision that it had; empty where it is single."""
+    kinds = {value.dtype for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()}
+    other = kinds & {*OTHER_PRECISIONS}
+    if not other or torch.float32 in kinds:
+        return module, ""
+    for node in _calls(module):
+        node.args, node.kwargs = fx.node.map_aggregate((node.args, dict(node.kwargs)), _of_single)
+    for inner in module.modules():
+        if isinstance(inner, fx.GraphModule):
+            inner.recompile()
+    return module.to(torch.float32), str(other.pop()).removeprefix("torch.")
+
+
+def _of_single(value: Any) -> Any:
+    return torch.float32 if isinstance(value, torch.dtype) and value in OTHER_PRECISIONS else value
+
+
+def _one_picture(evaluated: _Evaluated, given: _Given) -> str | None:
+    """What is said of a program with several results, of which the picture is taken from now on."""
+    height, width = given.size or EXAMPLE
+    try:
+        with torch.no_grad():
+            found = evaluated(torch.zeros(1, given.channels, height, width))
+    except Exception:  # whatever the program raises at this size: tracing tells it
+        return None
+    return picture_alone(evaluated, found, given.channels)
 
 
 def _named(graph: Graph) -> Graph:
@@ -121,26 +169,52 @@ def _loaded(path: Path) -> Any:
         raise FileError(f"{path}: PyTorch {torch.__version__} does not load this program: {first}", "Export it again.") from None
 
 
-def _picture(program: Any, path: Path) -> tuple[Any, ...]:
-    """The shape of what goes in; a side that is free is no whole number.
+@dataclass(frozen=True)
+class _Given:
+    """What goes into a program: ``inputs`` in their order, the class itself in the place of the picture; its ``channels``,
+    whether they stand ``last``, and its ``size`` (height, width), None where one of both is free."""
+
+    inputs: tuple[Any, ...]
+    channels: int
+    last: bool
+    size: tuple[int, int] | None
+
+
+def _picture(program: Any, path: Path) -> _Given:
+    """What goes in.
 
     Raises:
         FileError: not one picture of known channels.
     """
-    names = program.graph_signature.user_inputs
-    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].ndim != AXES:
-        raise FileError(f"{path}: it takes {len(names)} inputs, not one picture [N, C, H, W]")
-    if not values[0].is_floating_point():
-        kind = str(values[0].dtype).replace("torch.", "")
+    specs = [spec.arg for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    tensors = [(spec.name, values.get(spec.name)) for spec in specs if not isinstance(spec, ConstantArgument)]
+    if len(tensors) != 1 or not isinstance(tensors[0][1], torch.Tensor):
+        names = ", ".join(name for name, _ in tensors[:4])
+        raise FileError(
+            f"{path}: it takes {len(tensors)} inputs{f' ({names})' if names else ''}, not one picture [N, C, H, W]",
+            "Export it with the picture as its only tensor: the others as constants of the module.",
+        )
+    picture = tensors[0][1]
+    if picture.ndim != AXES:
+        raise FileError(
+            f"{path}: its input has the shape {[*picture.shape]}, not that of a picture [N, C, H, W]",
+            "Export it with pictures of four axes: number, channels, height and width.",
+        )
+    if not picture.is_floating_point():
+        kind = str(picture.dtype).replace("torch.", "")
         raise FileError(
             f"{path}: it takes pictures of {kind}; networks are traced in floating point",
             "Export it with a floating-point picture, without its own conversions, and give its range (--range 0..255).",
         )
-    shape = tuple(side if isinstance(side, int) else None for side in values[0].shape)
-    if shape[1] is None:
+    shape = tuple(side if isinstance(side, int) else None for side in picture.shape)
+    last = shape[3] in USUAL and shape[1] not in USUAL
+    channels, sides = (shape[3], shape[1:3]) if last else (shape[1], shape[2:])
+    if channels is None:
         raise FileError(f"{path}: its input is not a picture [N, C, H, W] of known channels")
-    return shape
+    height, width = sides
+    inputs = tuple(spec.value if isinstance(spec, ConstantArgument) else _Given for spec in specs)
+    return _Given(inputs, channels, last, (height, width) if height is not None and width is not None else None)
 
 
 def _word(op: Any) -> str:

@@ -49,6 +49,7 @@ class Interpreted(nn.Module):
 
     Attributes:
         of_bytes: whether it takes and gives bytes; conversions of what it gives are left out.
+        others: the values of what it takes beside the picture; those that it has none for are ``missing``, by name.
     Raises:
         Unfollowed: on pictures, where the program does what is not read.
     """
@@ -76,6 +77,9 @@ class Interpreted(nn.Module):
         self.__dict__[_PROGRAM] = program  # no module of this one: the weights would be found twice
         self.__dict__[_GRAPH] = program.inlined_graph
         self.__dict__[_STEPS] = block_of(self.__dict__[_GRAPH])
+        others = program.forward.schema.arguments[2:]
+        self.missing = [given.name for given in others if not given.has_default_value()]
+        self.others = [given.default_value for given in others]
         self.of_bytes, self.__dict__[_PASSED] = byte_pictures.find(self.__dict__[_STEPS])
 
     def forward(self, x: Tensor) -> Any:
@@ -85,11 +89,14 @@ class Interpreted(nn.Module):
             held = holder._parameters.get(leaf)
             tensors[name] = cast("Tensor", holder._buffers[leaf] if held is None else held)
         run = _Run(tensors, self.__dict__[_WEIGHTS], self.__dict__[_PASSED])
-        return run.graph(self.__dict__[_STEPS], [_Part("", program._c), x])[0]
+        return run.graph(self.__dict__[_STEPS], [_Part("", program._c), x, *self.others])[0]
 
     def by_torch(self, x: Tensor) -> Any:
-        """What torch's own interpreter gives."""
-        return self.__dict__[_PROGRAM](x)
+        """What torch's own interpreter gives; of several results the one that this module gives, too."""
+        found = self.__dict__[_PROGRAM](x)
+        for take in self._forward_hooks.values():
+            found = take(self, (x,), found)
+        return found
 
 
 class _Run:

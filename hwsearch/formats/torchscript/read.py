@@ -19,8 +19,9 @@ from hwsearch.formats.torchscript.fast_paths import Unfollowed
 from hwsearch.formats.torchscript.known import DECISION
 from hwsearch.formats.torchscript.program import Interpreted
 from searchspaces.ir.graph import Graph
+from searchspaces.networks.several_outputs import picture_alone
 from searchspaces.tracing import refusals
-from searchspaces.tracing.sizes import SQUARES, Size, runs
+from searchspaces.tracing.sizes import RETURNS, SQUARES, Size, runs
 from searchspaces.tracing.trace import trace
 
 __all__ = ["check", "read"]
@@ -57,7 +58,12 @@ def read(path: Path) -> Inspected:
     """
     program = _loaded(path)
     module = Interpreted(program)
-    channels, size = _picture(module, path, sizes_of_parts(program))
+    if module.missing:
+        raise FileError(
+            f"{path}: its program takes {', '.join(module.missing[:4])} beside the picture",
+            "Save a program that takes the picture alone: the others as constants of the module, or with values by default.",
+        )
+    channels, size, which = _picture(module, path, sizes_of_parts(program))
     _compare(module, channels, size, path)
 
     def traced(size: tuple[int, int] | None) -> Graph:
@@ -65,7 +71,7 @@ def read(path: Path) -> Inspected:
 
     only = None if any(runs(module, channels, other) is None for other in OTHER if other != size) else size
     found = inspected(path, "torchscript", f"torch.jit, read by PyTorch {torch.__version__}", traced, only)
-    remarks, pictures = tuple(filter(None, [module.of_bytes.remark])), module.of_bytes
+    remarks, pictures = tuple(filter(None, [module.of_bytes.remark, which])), module.of_bytes
     if only is not None and found.graph.size is not None:
         found = replace(found, again=lambda other: _at(module, channels, other, traced, found.graph))
     return replace(found, of_bytes=pictures, value_range=pictures.value_range(""), remarks=remarks)
@@ -139,8 +145,9 @@ def _loaded(path: Path) -> Any:
         raise FileError(f"{path}: PyTorch {torch.__version__} does not load this program: {first}", "Save it again.") from None
 
 
-def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tuple[int, Size]:
-    """Channels of the picture, those that some kernel reads, or one or three; and a size that the program runs on.
+def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tuple[int, Size, str | None]:
+    """Channels of the picture, those that some kernel reads, or one or three; a size that the program runs on; and what is said
+    of a program with several results, of which the picture is taken from now on.
 
     Args:
         more: sizes to try beside ``SIZES``.
@@ -148,16 +155,27 @@ def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tu
         FileError: it runs on pictures of none of them.
     """
     kernels = (value.shape[1] for value in module.parameters() if value.ndim == KERNEL_AXES)
-    first = ""
+    first, which = "", None
     for channels in dict.fromkeys((*kernels, 3, 1)):
         for size in dict.fromkeys((*SIZES, *more)):
             reason = runs(module, channels, size)
             if reason is None:
-                return channels, size
+                return channels, size, which
+            if reason.startswith(RETURNS) and which is None:
+                with torch.no_grad():
+                    which = picture_alone(module, module(torch.zeros(1, channels, *size)), channels)
+                if which is not None and runs(module, channels, size) is None:
+                    return channels, size, which
             if (unfollowed := reason.removeprefix(f"{Unfollowed.__name__}: ")) != reason:
                 hint = refusals.ONE_COURSE if unfollowed.startswith(DECISION) else HINT
                 raise FileError(f"{path}: the program has {unfollowed}", hint)
             first = first or f"{reason} (at {size[0]}x{size[1]})"
+    kinds = {str(value.dtype).removeprefix("torch.") for value in module.parameters() if value.is_floating_point()}
+    if kinds and "float32" not in kinds:
+        raise FileError(
+            f"{path}: its weights are {' and '.join(sorted(kinds))}; such a program does not run on pictures in single precision",
+            "Save it in single precision: torch.jit.script(network.float()), or the same with torch.jit.trace.",
+        )
     raise FileError(
         f"{path}: the program runs on no picture that was tried: {first}",
         "It should map [N, C, H, W] to another. A traced program keeps numbers of the picture that it was traced with where it "

@@ -21,7 +21,7 @@ from searchspaces.ops.moves.windows import Windows
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from searchspaces.ops.reductions.softmax import Softmax
-from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
+from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, packet, shape, tensor_name
 from searchspaces.tracing.calls.arithmetic import affine
 from searchspaces.tracing.calls.constants import tensors
 from searchspaces.tracing.calls.masks import hidden
@@ -263,7 +263,20 @@ def _batch_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a.get("training"):
         raise NotRead("batch statistics; the network is not in evaluation mode")
-    return _running(walk, call, a)
+    found = _running(walk, call, a)
+    if packet(call) == "batch_norm" or not isinstance(found, str):
+        return found
+    return found, None, None  # statistics that training would need
+
+
+@handles("_native_batch_norm_legit.no_stats", becomes=(InstanceNorm, Affine))
+def _statistics_of_one(walk: Walk, call: fx.Node) -> Value:
+    """What instance norm is composed of: by the statistics of all pictures together, which are one here."""
+    a = arguments(call)
+    if shape(a["input"])[0] != 1:
+        raise NotRead("batch statistics; the network is not in evaluation mode")
+    found = {key: walk.value(a[key]) for key in ("weight", "bias")}
+    return walk.emit(call, InstanceNorm(float(a["eps"])), (tensor_name(walk, a["input"]),), _weights(**found)), None, None
 
 
 def _running(walk: Walk, call: fx.Node, a: dict[str, Any]) -> Value:
@@ -287,20 +300,22 @@ def _instance_norm(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, InstanceNorm(float(a["eps"])), (tensor_name(walk, a["input"]),), _weights(**found))
 
 
-@handles("group_norm.default", becomes=(GroupNorm,))
+@handles("group_norm.default", "native_group_norm.default", becomes=(GroupNorm,))
 def _group_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    found = {key: walk.value(a[key]) for key in ("weight", "bias")}
-    op = GroupNorm(int(a["num_groups"]), float(a["eps"]))
-    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**found))
+    weights = {key: walk.value(a[key]) for key in ("weight", "bias")}
+    op = GroupNorm(int(a["num_groups"] if "num_groups" in a else a["group"]), float(a["eps"]))
+    found = walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**weights))
+    return (found, None, None) if packet(call).startswith("native") else found
 
 
-@handles("layer_norm.default", becomes=(LayerNorm,))
+@handles("layer_norm.default", "native_layer_norm.default", becomes=(LayerNorm,))
 def _layer_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    found = {key: walk.value(a[key]) for key in ("weight", "bias")}
+    weights = {key: walk.value(a[key]) for key in ("weight", "bias")}
     op = LayerNorm(tuple(range(-len(a["normalized_shape"]), 0)), float(a["eps"]))
-    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**found))
+    found = walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**weights))
+    return (found, None, None) if packet(call).startswith("native") else found
 
 
 @handles("rms_norm.default", becomes=(RmsNorm,))
