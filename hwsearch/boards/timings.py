@@ -40,8 +40,13 @@ LATENCIES = {"latency_ms": 1e-3, "latency_us": 1e-6, "latency_s": 1.0}
 SIZE = re.compile(r"(\d{1,5})\s*[xX×]\s*(\d{1,5})")
 """Height x width in one cell."""
 LENGTHS = ("px", "pixel", "pixels")
-UNIT = re.compile(r"(?P<name>\w+?)[ _]*[\[(]\s*(?P<unit>\w+)\s*[\])]")
-"""A heading with a unit in brackets."""
+UNIT = re.compile(r"(?P<name>\w+?)(?:[ _]*[\[(]\s*(?P<unit>\w+)\s*[\])]|[ _-]+(?P<behind>\w+))")
+"""A heading with a unit in brackets, or behind a space."""
+SECONDS = {
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("us", "usec", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), "s"),
+}
 REMARKS = ("#", "sep=")
 """What lines begin with that are none of the table."""
 LONGEST_S = 86_400.0
@@ -200,10 +205,10 @@ def _heading(text: str) -> str:
     found = UNIT.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         return text
-    name, unit = found["name"], found["unit"].replace("\u00b5", "u").replace("\u03bc", "u")
+    name, unit = found["name"], (found["unit"] or found["behind"]).replace("\u00b5", "u").replace("\u03bc", "u")
     if name in ("height", "width", "size") and unit in LENGTHS:
         return name
-    return f"{name}_{unit}" if f"{name}_{unit}" in LATENCIES else text
+    return f"{name}_{SECONDS[unit]}" if name == "latency" and unit in SECONDS else text
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -82,6 +82,7 @@ def _check_model(model: str) -> None:
     if suffix in endings.WEIGHTS:
         raise UsageError(f"{model}: weights, no network", "Weights go to --weights, beside --network, --model or alone.")
     if suffix != ".py":
+        readers.refuse_foreign(Path(model.partition(":")[0]))
         raise UsageError(
             f"{model!r} names no network", f"Write path/to/file.py:callable, or a model file ({', '.join(readers.endings())})."
         )

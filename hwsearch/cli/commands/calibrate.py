@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hwmodels.fitting.constants import Fit, Measurement
 
 
+FAR = 30.0
+"""Factor between timings and the price before the fit, for most of them, that says that their unit is another one: half of the
+thousand between units, in decades. Constants of a device file for hardware like it are within a factor of ten."""
 BADLY = 0.5
 """Median error of a fit that says that timings and model are not of one device."""
 
@@ -222,12 +225,25 @@ def _render(screen: Console, before: Device, fit: Fit, measured: Sequence[Measur
         for key, value in fit.values.items()
     ]
     screen.print(table(("constant", "before", "fitted", "known to"), constants))
-    for warning in warnings(fit):
+    for warning in [*filter(None, [_far(before, measured)]), *warnings(fit)]:
         screen.print(bold("Warning:", f" {warning}"))
     start = f"{100 * _error_before(before, measured):.1f} % before"
     screen.print(f"{len(measured)} timings, median error {start}, {100 * fit.median_error:.1f} % after the fit to them.")
     known = [key for key in fit.values if key not in hardly]
     screen.print(f"They determine {', '.join(known) if known else 'no constant'}.")
+
+
+def _far(before: Device, measured: Sequence[Measurement]) -> str | None:
+    """What is said of timings that are far from the device's price for most: as far as one unit is from the next."""
+    import numpy as np
+
+    from hwmodels.fitting import constants
+
+    times = float(np.median(np.array([m.latency_s for m in measured]) / constants.predict(before, measured)))
+    if 1 / FAR < times < FAR:
+        return None
+    how = f"{times:.0f} times longer" if times > 1 else f"{1 / times:.0f} times shorter"
+    return f"the timings are {how} than {before.name} is priced: are they of this device, and in the unit that the file says?"
 
 
 def _error_before(before: Device, measured: Sequence[Measurement]) -> float:

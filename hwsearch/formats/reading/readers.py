@@ -25,6 +25,7 @@ from hwmodels.numbers import FP16, FP32
 from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import named, offered
 from hwsearch.formats.reading.byte_pictures import FLOATING, BytePictures
+from hwsearch.formats.reading.foreign import told
 
 if TYPE_CHECKING:
     from hwmodels.workload import Written
@@ -110,8 +111,19 @@ def reader_of(path: Path) -> ReaderInfo:
     """
     found = next((info for info in READERS.values() if info.is_one(path)), None)
     if found is None:
+        refuse_foreign(path)
         raise UsageError(f"{path}: no reader for files that end in {path.suffix or 'nothing'}", f"Known: {', '.join(endings())}.")
     return found
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise UsageError where a file is of another tool, by its name; with what to hand in instead."""
+    if (foreign := told(path) if path.exists() else None) is not None:
+        what, instead = foreign
+        raise UsageError(
+            f"{path}: {what}, which is not read as a model",
+            f"{instead[0].upper()}{instead[1:]}. Files that are read: {', '.join(endings())}.",
+        )
 
 
 @dataclass(frozen=True)

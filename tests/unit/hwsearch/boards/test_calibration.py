@@ -83,6 +83,9 @@ PLAIN = "network,height,width,precision,latency_ms\nfsrcnn,90,160,W8A8,3.25\nesp
         PLAIN.replace("latency_ms", "Latency (ms)").replace("height", "Height [px]"),
         PLAIN.replace("latency_ms", "latency_[ms]").replace("width", "width (pixels)"),
         PLAIN.replace("latency_ms", "latency (\u00b5s)").replace("3.25", "3250").replace("1.5", "1500"),
+        PLAIN.replace("latency_ms", "Latency ms"),
+        PLAIN.replace("latency_ms", "latency (usec)").replace("3.25", "3250").replace("1.5", "1500"),
+        PLAIN.replace("latency_ms", "latency (seconds)").replace("3.25", "0.00325").replace("1.5", "0.0015"),
         PLAIN.replace(",", "\t"),
         "sep=;\r\n" + PLAIN.replace(",", ";").replace(".", ","),
         "# of my board, 2 runs\n" + PLAIN.replace(",", ";"),
@@ -220,6 +223,19 @@ def test_a_fit_that_tells_nothing_of_its_timings_is_said_to(tmp_path: Path, caps
     csv.write_text(HEADER + "fsrcnn,,2,48,64,,W8A8,1\nfsrcnn,,2,48,64,,W8A8,100\n")
     assert main(["devices", "calibrate", "host", "--measurements", str(csv), "--out", str(tmp_path / "n.toml"), "--quiet"]) == 0
     assert "after the fit the timings are off by" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1e-3, "times shorter"), (1e3, "times longer"), (2.0, "")])
+def test_timings_in_another_unit_are_pointed_out(
+    factor: float, said: str, tmp_path: Path, truth: device.Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = write(tmp_path / "t.csv", truth, LINES[:2])
+    rows = [line.rpartition(",") for line in csv.read_text().splitlines()]
+    lines = [f"{row},{factor * float(time)}" if row.startswith("fsrcnn") else row + comma + time for row, comma, time in rows]
+    csv.write_text("\n".join(lines))
+    assert main(["devices", "calibrate", "host", "--measurements", str(csv), "--out", str(tmp_path / "n.toml"), "--quiet"]) == 0
+    found = " ".join(capsys.readouterr().out.split())
+    assert (said in found) if said else ("in the unit that the file says" not in found)
 
 
 def test_timings_are_needed_for_a_board(capsys: pytest.CaptureFixture[str]) -> None:
