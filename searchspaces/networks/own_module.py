@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor, nn
 
@@ -22,13 +24,12 @@ SIZES: tuple[Size, ...] = (
 
 
 def unwrapped(module: nn.Module, target: str) -> nn.Module:
-    """The network without what makes it run faster or on several devices. Nothing that is marked for ``torch.compile`` is
-    compiled: a network is run on many sizes of pictures, for which each time minutes of compiling would pass.
+    """The network without what makes it run faster or on several devices. Nothing in it that is marked for ``torch.compile`` is
+    compiled when it is called (``_Eager``).
 
     Raises:
         FileError: it is a TorchScript program, or holds one, which torch.export does not take; or weights without values.
     """
-    torch.compiler.set_stance("force_eager")
     while True:
         inner = getattr(module, "_orig_mod", None)  # of torch.compile
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -49,7 +50,26 @@ def unwrapped(module: nn.Module, target: str) -> nn.Module:
     if empty:
         hint = "Build it on the CPU, without torch.device('meta') or init_empty_weights()."
         raise FileError(f"{target}: weights without values, on the device 'meta': {', '.join(empty[:5])}", hint)
+    eager = _Eager()
+    module.register_forward_pre_hook(eager.enter, prepend=True)
+    module.register_forward_hook(eager.leave, always_call=True)
     return module
+
+
+class _Eager:
+    """Hooks within which a module calls nothing compiled: it is run on many sizes of pictures, for each of which minutes of
+    compiling would pass. Before and behind a call the stance of ``torch.compile`` is that of the process."""
+
+    def __init__(self) -> None:
+        self._entered: list[ExitStack] = []
+
+    def enter(self, module: nn.Module, inputs: object) -> None:
+        entered = ExitStack()
+        entered.enter_context(torch.compiler.set_stance("force_eager"))
+        self._entered.append(entered)
+
+    def leave(self, module: nn.Module, inputs: object, output: object) -> None:
+        self._entered.pop().close()
 
 
 def in_single_precision(module: nn.Module, target: str) -> tuple[str, ...]:

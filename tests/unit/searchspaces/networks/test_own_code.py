@@ -10,6 +10,7 @@ import torch
 from hwmodels.errors import FileError, UsageError
 from searchspaces.networks.own_code import OwnCode, check_same, is_same
 from searchspaces.networks.registry import load_file
+from searchspaces.tracing.trace import trace
 
 NET = """
 import torch
@@ -212,9 +213,26 @@ def test_nothing_is_compiled_and_names_are_those_of_the_network(
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", compiling)
     module = load_file(f"{wrapped}:{name}").module
+    trace(module, 1, name)
     assert [key for key in module.state_dict() if not key.startswith("inner.")] == (
         [] if name == "Doubled" else ["0.weight", "0.bias", "2.weight", "2.bias"]
     )
+
+
+def test_what_others_compile_is_compiled(wrapped: Path) -> None:
+    """After a network was loaded, and after a call of it that fails."""
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> torch.fx.GraphModule:
+        compiled.append(graph)
+        return graph
+
+    module = load_file(f"{wrapped}:Doubled").module
+    torch.compile(lambda x: x + 1, backend=backend)(torch.zeros(2))
+    with pytest.raises(RuntimeError):
+        module(torch.zeros(3))
+    torch.compile(lambda x: x + 2, backend=backend)(torch.zeros(2))
+    assert len(compiled) == 2
 
 
 @pytest.mark.parametrize(
