@@ -93,7 +93,7 @@ def check_tools() -> None:
 def compile_firmware(
     sources: Sequence[Path], function: str, board: Board, folder: Path, sizes: tuple[int, int, int], flags: Sequence[str] = ()
 ) -> Firmware:
-    """Compile C ``sources`` that define ``void function(const void *input, void *output)`` and call ``HWS_STEP`` in it.
+    """Compile C ``sources``, or objects, of a ``void function(const void *input, void *output)`` that calls ``HWS_STEP``.
 
     Args:
         folder: where the executable is written and run.
@@ -112,12 +112,34 @@ def compile_firmware(
     }  # fmt: skip
     executable = folder / "firmware.elf"
     command = [
-        COMPILER, *board.flags, "-mthumb", *LANGUAGE, OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *flags,
-        *(f"-D{key}={value}" for key, value in macros.items()),
+        *_compiling(board, flags), *(f"-D{key}={value}" for key, value in macros.items()),
         *(f"-Wl,--defsym={key}={value}" for key, value in regions.items()),
         "-Wl,--gc-sections", "-nostartfiles", f"-T{here / 'board.ld'}", "-include", str(here / "firmware.h"),
         *map(str, sources), str(here / "firmware.c"), "-lm", "-o", str(executable),
     ]  # fmt: skip
+    _compile(command, board)
+    return Firmware(executable, board, *sizes)
+
+
+def compile_objects(sources: Sequence[Path], board: Board, folder: Path, flags: Sequence[str] = ()) -> list[Path]:
+    """Compile ``sources`` that no network changes to objects in ``folder``.
+
+    Raises:
+        UsageError: the tools are missing.
+        FileError: one does not compile.
+    """
+    check_tools()
+    objects = [folder / f"{source.stem}.o" for source in sources]
+    for source, target in zip(sources, objects, strict=True):
+        _compile([*_compiling(board, flags), "-c", str(source), "-o", str(target)], board)
+    return objects
+
+
+def _compiling(board: Board, flags: Sequence[str]) -> list[str]:
+    return [COMPILER, *board.flags, "-mthumb", *LANGUAGE, OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *flags]
+
+
+def _compile(command: Sequence[str], board: Board) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.splitlines() or ["the compiler gave no reason"]
@@ -126,7 +148,6 @@ def compile_firmware(
             f"the exported C could not be built for {board.machine}: {reason}",
             f"The board has {board.ram[1]} bytes of RAM and {board.flash[1]} of flash. Try a smaller tile.",
         )
-    return Firmware(executable, board, *sizes)
 
 
 def execute(firmware: Firmware, inputs: bytes) -> tuple[bytes, np.ndarray]:

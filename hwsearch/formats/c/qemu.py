@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,15 @@ from torch import Tensor
 from hwmodels.errors import UsageError, closest
 from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.calls import norms
-from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firmware, emulator_version, execute
+from hwsearch.formats.c.emulator import (
+    BOARDS,
+    Board,
+    check_tools,
+    compile_firmware,
+    compile_objects,
+    emulator_version,
+    execute,
+)
 from hwsearch.formats.running.reach import coarsest_step, enlargement, receptive_radius
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.running.windows import windows
@@ -55,6 +64,13 @@ def _interpolates_reals(node: Node, qgraph: QuantizedGraph) -> bool:
     return not in_integers(node.op, qgraph.formats[node.inputs[0]], qgraph.formats[node.name], write.RULE)
 
 
+@lru_cache(maxsize=8)
+def _kernels(board: Board, flags: tuple[str, ...]) -> tuple[TemporaryDirectory[str], list[Path]]:
+    """The kernels as objects, which are the same for every network; they lie in the folder as long as it is referenced."""
+    folder, here = TemporaryDirectory(prefix="hwsearch-kernels-"), Path(str(files("hwsearch.formats.c"))) / "source"
+    return folder, compile_objects([here / name for name in write.KERNEL_SOURCES], board, Path(folder.name), flags)
+
+
 class CompiledNetwork:
     """A quantized network compiled for a board and one input size.
 
@@ -66,11 +82,12 @@ class CompiledNetwork:
         self, qgraph: QuantizedGraph, board: Board, folder: Path, size: tuple[int, int], flags: Sequence[str] = ()
     ) -> None:
         self.program = write.lower(qgraph, *size)
-        sources = write.export_program(self.program, folder / "network", "network", {})
+        network = write.export_program(self.program, folder / "network", "network", {}) / "network.c"
         self._ends = (qgraph.graph.input.name, qgraph.graph.output.name)
         input_bytes, output_bytes = (self.program.lowering.tensor_bytes(name) for name in self._ends)
         sizes = (input_bytes, output_bytes, len(self.program.steps))
-        self._firmware = compile_firmware(sorted(sources.glob("*.c")), "network_run", board, folder, sizes, flags)
+        sources = [network, *_kernels(board, tuple(flags))[1]]
+        self._firmware = compile_firmware(sources, "network_run", board, folder, sizes, flags)
 
     def run(self, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes ``[N, C, H, W]`` to codes ``int64[N, C', sH, sW]``, and instructions ``int64[N, steps]``."""
