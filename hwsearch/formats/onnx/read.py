@@ -25,12 +25,15 @@ from hwsearch.formats.onnx.reading import (  # noqa: F401  they fill the table
     choices,
     compositions,
     functions,
+    fused,
     moves,
     pictures,
     pointwise,
     products,
     reductions,
+    resizing,
     scatter,
+    windows,
 )
 from hwsearch.formats.onnx.reading.constants import Found, constant, found
 from hwsearch.formats.onnx.reading.external import bring_in
@@ -55,6 +58,8 @@ OPERATORS = READS
 
 OLDEST, NEWEST = 9, onnx.defs.onnx_opset_version()
 """Operator sets that are read. Tested with 9 to 23."""
+BLOCKED = "com.microsoft.nchwc"
+"""Operators of ONNX Runtime whose channels stand in blocks of as many as a register of the CPU holds."""
 WRONG = (ValueError, TypeError, KeyError, IndexError, RuntimeError, ZeroDivisionError, OverflowError, AttributeError, MemoryError)
 """What a file whose numbers contradict each other can raise."""
 
@@ -166,6 +171,11 @@ def _model(path: Path) -> tuple[onnx.ModelProto, int]:
         raise FileError(
             f"{path}: written for operator set {opset}; {OLDEST} to {NEWEST} are read",
             "Convert it: onnx.version_converter.convert_version(model, 17).",
+        )
+    if any(node.domain == BLOCKED for node in model.graph.node):
+        raise FileError(
+            f"{path}: ONNX Runtime has optimized it, and its weights are laid out for one kind of CPU ({BLOCKED})",
+            "Give the file that it was made from, or optimize with ORT_ENABLE_EXTENDED instead of ORT_ENABLE_ALL.",
         )
     outside = bring_in(model, path)
     if model.functions:

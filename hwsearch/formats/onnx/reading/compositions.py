@@ -1,21 +1,22 @@
 """Readers of operators that are several of ours: thresholds, normalization by neighbouring channels, products and running totals
-along an axis, and the functions of ONNX Runtime's own set (com.microsoft) that its optimizer puts in place of several."""
+along an axis, remainders."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hwsearch.formats.onnx.reading.pictures import padded
+from hwsearch.formats.onnx.reading.pointwise import multiplied
 from hwsearch.formats.onnx.reading.products import linear
 from hwsearch.formats.onnx.reading.reductions import axes_of
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map
 from searchspaces.ops.contractions.linear import Linear
-from searchspaces.ops.maps.activation import Gelu, Pow
+from searchspaces.ops.maps.activation import Abs, Pow
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.ops.maps.elementwise import Add, Div, Mul
-from searchspaces.ops.maps.jumps import Comparison
+from searchspaces.ops.maps.elementwise import Add, Div, Mul, Sub
+from searchspaces.ops.maps.jumps import Comparison, Round, Sign
 from searchspaces.ops.moves.move import Permute, Reshape, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
@@ -109,10 +110,17 @@ def _running_total(walk: Walk, call: Call) -> Value:
     return walk.turned(turned, [order.index(other) for other in range(rank)])
 
 
-@READS.register("FastGelu", "BiasGelu", becomes=(Gelu, Add))
-def _biased_gelu(walk: Walk, call: Call) -> Value:
-    """ONNX Runtime's: by a tangent, and the exact one, behind a bias."""
-    value = call.map()
-    if call.has(1):
-        value = walk.scaled(f"{call.name}.biased", value, 1.0, call.numbers(1, "its bias"))
-    return walk.unary(call.name, Gelu("tanh" if call.kind == "FastGelu" else "none"), value)
+@READS.register("Mod", becomes=(Affine, Div, Abs, Round, Sign, Mul, Sub))
+def _remainder(walk: Walk, call: Call) -> Value:
+    """What a division leaves, with the sign of the dividend (``fmod``), which is the only one of real values."""
+    value, by = call.map(), call.inputs[1]
+    if not call.attrs.get("fmod", 0):
+        raise NotRead("of whole numbers")
+    if isinstance(by, Map):
+        ratio = walk.pointwise(f"{call.name}.ratio", Div(), [value, by])
+    else:
+        ratio = walk.scaled(f"{call.name}.ratio", value, 1.0 / call.numbers(1).astype(np.float64), 0.0)
+    size = walk.unary(f"{call.name}.whole", Round("floor"), walk.unary(f"{call.name}.size", Abs(), ratio))
+    sign = walk.unary(f"{call.name}.sign", Sign(), ratio)
+    times = walk.pointwise(f"{call.name}.times", Mul(), [size, sign])
+    return walk.pointwise(call.name, Sub(), [value, multiplied(walk, f"{call.name}.taken", times, by or call.map(1))])

@@ -9,25 +9,29 @@ import numpy as np
 import torch
 
 from hwsearch.formats.onnx.reading.constants import Constant, found, with_codes
+from hwsearch.formats.onnx.reading.pointwise import added
 from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
-from hwsearch.formats.reading.builder import Map, tensor
+from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Map, tensor
 from searchspaces.ir.transposed import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv, Padding
 from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, Sigmoid, Tanh
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
 
 
-@READS.register("Conv", "FusedConv", "NhwcFusedConv", becomes=(Conv,))
+@READS.register("Conv", "FusedConv", becomes=(Conv, Add, Affine))
 def _conv(walk: Walk, call: Call) -> Value:
+    """ONNX Runtime's has a summand behind its bias, and a function behind the sum."""
     value = _convolved(walk, call, call.map(), _weight(call, 1), call.inputs[2] if len(call.inputs) > 2 else None)
     if call.kind == "Conv":
         return value
-    if call.has(3):
-        raise NotRead("a sum fused to it")
+    if (summand := _given(call, 3)) is not None:
+        value = added(walk, f"{call.name}.sum", value, summand)
     return _activated(walk, call, value)
 
 
@@ -46,7 +50,9 @@ def _qlinear_conv(walk: Walk, call: Call) -> Value:
     if bias is not None:
         unit = call.numbers(1, "the scale of its input").astype(np.float64) * scale.real.reshape(-1)
         bias = Constant(bias.name, (bias.real.reshape(-1) * unit).astype(np.float32), bias.stored)
-    return saturated(walk, call, _convolved(walk, call, call.map(), weight, bias))
+    last = bool(call.attrs.get("channels_last", 0))  # of ONNX Runtime's
+    value = _convolved(walk, call, walk.turned(call.map(), TO_CHANNELS_FIRST) if last else call.map(), weight, bias)
+    return saturated(walk, call, walk.turned(value, TO_CHANNELS_LAST) if last else value)
 
 
 def _weight(call: Call, place: int) -> Constant:

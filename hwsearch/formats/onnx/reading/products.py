@@ -79,13 +79,17 @@ def product(walk: Walk, name: str, left: Map, right: Map) -> Map:
 
 @READS.register("MatMul", becomes=(Linear, MatMul, Slice, Reshape, Affine, Mul, Add))
 def _matmul(walk: Walk, call: Call) -> Value:
-    left, right = call.inputs[:2]
+    return matmul(walk, call.name, *call.inputs[:2])
+
+
+def matmul(walk: Walk, name: str, left: Value | None, right: Value | None) -> Map:
+    """The product of two values, one of which may be constant."""
     if isinstance(left, Map) and isinstance(right, Constant) and _one(right) is None:
-        right = _as_map(walk, call.name, right, left)
+        right = _as_map(walk, name, right, left)
     if isinstance(right, Map) and isinstance(left, Constant) and _one(left) is None:
-        left = _as_map(walk, call.name, left, right)
+        left = _as_map(walk, name, left, right)
     if isinstance(left, Map) and isinstance(right, Map):
-        return product(walk, call.name, left, right)
+        return product(walk, name, left, right)
     if isinstance(left, Map) and isinstance(right, Constant):
         return linear(walk, left, right, _matrix(right).T)
     if isinstance(left, Constant) and isinstance(right, Map):  # (right^T left^T)^T

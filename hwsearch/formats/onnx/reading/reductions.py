@@ -133,8 +133,9 @@ def _layer_norm(walk: Walk, call: Call) -> list[Map]:
     return [walk.put(call.name, op, [value], _roles(weight=whole[0], bias=whole[1]))]
 
 
-@READS.register("RMSNormalization", becomes=(RmsNorm,))
+@READS.register("RMSNormalization", "SimplifiedLayerNormalization", becomes=(RmsNorm,))
 def _rms_norm(walk: Walk, call: Call) -> Value:
+    """The second is what ONNX Runtime calls it."""
     value = call.map()
     rank = len(value.axes)
     axes = tuple(range(call.axis(rank, -1) - rank, 0))

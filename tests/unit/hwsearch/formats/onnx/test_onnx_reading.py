@@ -65,17 +65,7 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
     "space to depth": (13, node("SpaceToDepth", blocksize=2), {}),
     "upsample of operator set 9": (9, node("Upsample", "s", mode="nearest"), {"s": np.array([1, 1, 2, 2], np.float32)}),
     "resize of operator set 10": (10, node("Resize", "s", mode="nearest"), {"s": np.array([1, 1, 3, 3], np.float32)}),
-    "resize nearest, half pixel": (
-        13,
-        node("Resize", "", "s", mode="nearest"),
-        {"s": np.array([1, 1, 2, 2], np.float32)},
-    ),
     "resize linear by 1.5": (13, node("Resize", "", "s", mode="linear"), {"s": np.array([1, 1, 1.5, 1.5], np.float32)}),
-    "resize linear, corners": (
-        13,
-        node("Resize", "", "s", mode="linear", coordinate_transformation_mode="align_corners"),
-        {"s": np.array([1, 1, 2, 2], np.float32)},
-    ),
     "resize cubic, axes": (
         18,
         node("Resize", "", "s", mode="cubic", axes=[2, 3]),
@@ -126,6 +116,17 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
     "length": (13, node("ReduceL2", axes=[1]), {}),
     "lp normalization": (13, node("LpNormalization", axis=1), {}),
     "max pooling": (12, node("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
+    "max pooling, dilated": (12, node("MaxPool", kernel_shape=[3, 2], dilations=[2, 3], strides=[1, 2]), {}),
+    "max pooling, dilated, beyond the border": (
+        12,
+        node("MaxPool", kernel_shape=[3, 3], dilations=[2, 2], pads=[2, 2, 2, 2]),
+        {},
+    ),
+    "lengths of windows": (18, node("LpPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
+    "sizes of windows": (11, node("LpPool", kernel_shape=[2, 3], p=1, pads=[0, 1, 1, 1]), {}),
+    "length of a picture": (13, node("GlobalLpPool"), {}),
+    "power of a picture": (13, node("GlobalLpPool", p=4), {}),
+    "remainder": (13, node("Mod", "c", fmod=1), {"c": np.float32(0.3)}),
     "max pooling, one pixel behind": (12, node("MaxPool", kernel_shape=[2, 2], auto_pad="SAME_UPPER"), {}),
     "average pooling": (19, node("AveragePool", kernel_shape=[2, 2], strides=[2, 2]), {}),
     "average pooling, padded": (11, node("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), {}),
@@ -144,20 +145,60 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
     "running total": (14, node("CumSum", "a"), {"a": np.array(1, I64)}),
     "running total from behind": (14, node("CumSum", "a", exclusive=1, reverse=1), {"a": np.array(-3, I64)}),
     "upsample linear of operator set 9": (9, node("Upsample", "s", mode="linear"), {"s": np.array([1, 1, 2, 3], np.float32)}),
-    "resize linear, asymmetric": (
-        13,
-        node("Resize", "", "s", mode="linear", coordinate_transformation_mode="asymmetric"),
-        {"s": np.array([1, 1, 2, 2], np.float32)},
-    ),
-    "resize linear, symmetric": (
-        19,
-        node("Resize", "", "s", mode="linear", coordinate_transformation_mode="half_pixel_symmetric"),
-        {"s": np.array([1, 1, 2, 2], np.float32)},
-    ),
     "layer normalization": (17, node("LayerNormalization", "s", axis=-1), {"s": np.array([0.5], np.float32)}),
     "group normalization": (21, node("GroupNormalization", "s", "b", num_groups=2), dict.fromkeys("sb", _array(4))),
     "rms normalization": (23, node("RMSNormalization", "s", axis=-1), {"s": np.array([0.5], np.float32)}),
+
+    "what is less than a whole": (13, node("Mod", "c", fmod=1), {"c": np.float32(1)}),
 }  # fmt: skip
+TIMES: dict[str, tuple[float, float]] = {"half as large": (0.5, 0.5), "twice": (2, 2), "uneven": (3, 2), "between": (1.5, 1.25)}
+RESIZED: dict[str, dict[str, Any]] = {
+    "nearest, half pixel": {},
+    **{
+        f"nearest, {where}, {rounding}": {"nearest_mode": rounding, "coordinate_transformation_mode": where}
+        for where in ("half_pixel", "asymmetric", "align_corners", "tf_half_pixel_for_nn")
+        for rounding in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+    },
+    **{
+        f"{mode}, {where}": {"mode": mode, "coordinate_transformation_mode": where}
+        for mode in ("linear", "cubic")
+        for where in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric")
+    },
+    "cubic, sharp": {"mode": "cubic", "cubic_coeff_a": -0.5},
+    "cubic, without what lies outside": {"mode": "cubic", "exclude_outside": 1},
+    "linear, filtered": {"mode": "linear", "antialias": 1},
+    "cubic, filtered": {"mode": "cubic", "antialias": 1},
+    "cubic, sharp, filtered, without what lies outside": {
+        "mode": "cubic", "antialias": 1, "cubic_coeff_a": -0.5, "exclude_outside": 1
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize("name", RESIZED)
+def test_resizing(name: str, times: str, tmp_path: Path) -> None:
+    """Of one size, as matrices and lists of places for a side need it; ties of nearest pixels are not told by random values."""
+    one = node("Resize", "", "s", **RESIZED[name])
+    path = written(
+        tmp_path / "net.onnx", [one], {"s": np.array([1, 1, *TIMES[times]], np.float32)}, opset=19, sides=(1, 4, 24, 32)
+    )
+    assert difference(path, SIZES[:1]) < 1e-5
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("name", ["cubic, sharp", "cubic, asymmetric", "linear, half_pixel_symmetric"])
+def test_enlargements_by_whole_factors_are_read_for_every_size(name: str, factor: int, tmp_path: Path) -> None:
+    one = node("Resize", "", "s", **RESIZED[name])
+    path = written(tmp_path / "net.onnx", [one], {"s": np.array([1, 1, factor, factor], np.float32)}, opset=19)
+    assert inspect(path).graph.size is None
+    assert difference(path) < 1e-5
+
+
+def test_a_part_of_a_picture_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    one = node("Resize", "roi", "s", coordinate_transformation_mode="tf_crop_and_resize", mode="linear")
+    arrays = {"s": np.array([1, 1, 2, 2], np.float32), "roi": np.array([0, 0, 0.1, 0, 1, 1, 0.9, 1], np.float32)}
+    found = inspect(written(tmp_path / "net.onnx", [one], arrays, opset=19))
+    assert "tf_crop_and_resize: cut the picture with a Slice" in found.graph.uncounted[0]
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -167,25 +208,6 @@ def test_one_operator(name: str, tmp_path: Path) -> None:
     if "z" in one.input:  # away from zero
         nodes.insert(0, helper.make_node("Exp", ["x"], ["z"]))
     assert difference(written(tmp_path / "net.onnx", nodes, constants, opset=opset)) < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("kind", "attrs", "constants"),
-    [
-        ("QuickGelu", {}, {}),
-        ("QuickGelu", {"alpha": 1.5}, {}),
-        ("FastGelu", {}, {}),
-        ("FastGelu", {}, {"b": _array(32)}),
-        ("BiasGelu", {}, {"b": _array(32)}),
-    ],
-)
-def test_functions_of_the_runtimes_own_set(kind: str, attrs: dict[str, Any], constants: dict[str, Any], tmp_path: Path) -> None:
-    one = node(kind, *constants, domain="com.microsoft", **attrs)
-    path = written(tmp_path / "net.onnx", [one], constants, sides=(1, 4, 24, 32))
-    model = onnx.load(path)
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    onnx.save(model, path)
-    assert difference(path, SIZES[:1]) < 1e-5
 
 
 def test_a_threshold_below_zero_is_not_read(tmp_path: Path) -> None:
