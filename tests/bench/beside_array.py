@@ -18,6 +18,7 @@ import numpy as np
 sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 from random_networks import quantize
+from torch import nn
 
 from hwsearch.formats.c import emulator, qemu
 from searchspaces.ir.graph import Graph, Node
@@ -25,6 +26,7 @@ from searchspaces.ops.base import Op
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Gelu
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.tracing.trace import trace
 
 BOARD = emulator.BOARDS["cortex-m55"]
 HEIGHT, WIDTH = 16, 24
@@ -78,6 +80,17 @@ def step(op: Op, channels: int, bits: int) -> float:
     return float(counts.sum()) / output.size
 
 
+def depthwise(channels: int, kernel: int, stride: int, bits: int) -> float:
+    """Instructions a product of a depthwise convolution, the steps around its sums included."""
+    conv = nn.Conv2d(channels, channels, kernel, stride, groups=channels)
+    graph = trace(conv.eval(), channels, "depthwise")
+    with tempfile.TemporaryDirectory() as folder:
+        network = qemu.CompiledNetwork(quantize(graph, 8, bits), BOARD, Path(folder), (HEIGHT, WIDTH))
+        codes = np.random.default_rng(0).integers(0, 2 ** min(bits, 15), (1, channels, HEIGHT, WIDTH))
+        output, counts = network.run(codes)
+    return float(counts.sum()) / (output.size * kernel**2)
+
+
 def main() -> None:
     emulator.check_tools()
     shapes = [(channels, block) for channels in (1, 3) for block in (2, 3, 4)]
@@ -88,6 +101,11 @@ def main() -> None:
     for op, bits in [(Resize("bilinear", 3), 8), (Resize("bilinear", 3), 16), (Resize("nearest", 3), 8), (Gelu(), 16)]:
         each = ", ".join(f"{step(op, channels, bits):.2f} of {channels} channels" for channels in (3, 8))
         print(f"{op.describe()}, {bits} bits: {each}")
+    for bits in (8, 16):
+        taps = {(c, k): depthwise(c, k, 4, bits) for c in (8, 24, 64) for k in (3, 4, 5, 8)}
+        for (channels, kernel), found in taps.items():
+            print(f"depthwise, {kernel}x{kernel} with a stride of 4, {channels} channels, {bits} bits: {found:.2f} a product")
+        print(f"    median {np.median(list(taps.values())):.2f}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from hwmodels.classes.ethos.array import array_of, described
 from hwmodels.classes.ethos.blocks import CHANNELWISE, PIECE, Array, Operation, half_empty, prefers_part_kernel, up
 from hwmodels.classes.ethos.operations import operations
 from hwmodels.classes.ethos.search import choose_blocks
-from hwmodels.classes.ethos.storage import bricks
+from hwmodels.classes.ethos.storage import beside, bricks
 from hwmodels.device.device import Device
 from hwmodels.workload import Workload
 
@@ -48,6 +48,10 @@ def encoded_bytes(device: Device, workload: Workload, weight_bits: Sequence[int]
     found = np.zeros((len(workload.layers), len(weight_bits)), dtype=np.int64)
     for size in range(1, in_bytes + 1):
         for row in workload.weighing:
+            if beside(workload.layers[row]):
+                # The processor beside the array reads them as the file has them, a byte each.
+                found[row] = workload.layers[row].weight_count
+                continue
             each = operations(workload, row, array, brick, size, size)
             streams = [stream for part in each if part.share for stream in streams_of(part.operation, array)]
             for w, (width, bits) in enumerate(zip(weight_bits, per_weight, strict=True)):

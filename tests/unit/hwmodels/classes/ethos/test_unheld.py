@@ -70,6 +70,29 @@ def test_what_is_left(work: Work, made: Sizes, bits: int, u55: bool, u85: bool) 
         assert names(catalogue.load(target), workload, bits) == ["", "Cortex-M55" if left else ""], target
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("stride", [3, 4])
+def test_a_depthwise_convolution_with_a_large_stride(stride: int, bits: int) -> None:
+    """Left on a U55, where every product takes the processor's time and every weight a byte; a U85
+    has it."""
+    made = (SMALL[0], (SMALL[1] - 4) // stride + 1, (SMALL[2] - 4) // stride + 1)
+    taps, outputs = 16, made[0] * made[1] * made[2]
+    workload = chain(BOUND, (Contract(taps * outputs, taps, "channelwise", (4, 4), stride, SMALL[0]), made))
+    weighing = replace(workload.layers[1], weight_count=taps * SMALL[0])
+    workload = replace(workload, layers=(workload.layers[0], weighing))
+    assert names(catalogue.load("ethos-u85-256"), workload, bits) == ["", ""]
+    device = catalogue.load("ethos-u55-128")
+    table = priced(device, workload, bits)
+    assert bool(table.runs_on[1][0][0]) is (stride > 3)
+    if stride > 3:
+        fallback = device.own(Npu).fallback
+        assert fallback is not None
+        own = fallback.operators["depthwise_tap"].touches.value * fallback.element_bytes.value / fallback.bytes_per_s.value
+        assert float(table.compute_s[1, 0, 0, 0]) == pytest.approx(own * taps * outputs)
+        # A byte a weight, and bias, scale and shift of every channel.
+        assert int(cost.uniform(device, workload, Precision.parse(f"W8A{bits}")).weight_bytes) == (taps + 10) * SMALL[0]
+
+
 @pytest.mark.parametrize(("rows", "left"), [(65_535, False), (65_536, True)])
 def test_a_softmax_of_many_rows(rows: int, left: bool) -> None:
     sizes = (4, rows, 1)
