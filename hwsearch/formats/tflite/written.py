@@ -18,10 +18,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hwmodels.workload import Map, Move, Piece, Tensor, Workload
+from hwsearch.formats.tflite.reordered import gathered
 
 
 def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """What the file holds in place of layer ``row`` where tensors have ``element_bytes``; empty where it is the layer."""
+    return _gathered(workload, row, _written(workload, row, element_bytes))
+
+
+def _gathered(workload: Workload, row: int, pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """The pieces behind the GATHER that give channels another order. A network with tokens has one order of axes, and layers that
+    pixel shuffles alone read in theirs."""
+    if any(layer.moves("view", "transpose") or layer.product for layer in workload.layers):
+        return pieces
+    return gathered(workload, row, pieces)
+
+
+def _written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     layer = workload.layers[row]
     target = workload.tensors[layer.output]
     shape = (target.channels, target.height, target.width)
@@ -37,7 +50,9 @@ def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]
 
 def for_array(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """The same for files that are compiled for an Ethos-U."""
-    return joined(workload, row) if workload.layers[row].moves("shuffle") else written(workload, row, element_bytes)
+    if not workload.layers[row].moves("shuffle"):
+        return written(workload, row, element_bytes)
+    return _gathered(workload, row, joined(workload, row))
 
 
 def joined(workload: Workload, row: int) -> Sequence[Piece]:
@@ -87,7 +102,7 @@ def _as_picture(workload: Workload, tensor: Tensor) -> bool:
 def read(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """What a file holds in place of a layer that was read from it: operators stand as they are, but for the moves that are read
     as one pixel shuffle."""
-    return written(workload, row, element_bytes) if workload.layers[row].moves("shuffle") else ()
+    return _written(workload, row, element_bytes) if workload.layers[row].moves("shuffle") else ()
 
 
 def read_for_array(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:

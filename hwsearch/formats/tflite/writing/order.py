@@ -56,7 +56,12 @@ def block_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray
 
 def _copies(node: Node, channels: dict[str, int]) -> np.ndarray:
     """Copies of a tensor one after the other, which is what CONCATENATION gives; the network has them channel by channel."""
-    return np.arange(channels[node.name]).reshape(channels[node.inputs[0]], -1).T.reshape(-1)
+    return copies_order(channels[node.inputs[0]], channels[node.name])
+
+
+def copies_order(channels: int, count: int) -> np.ndarray:
+    """Copies of ``channels`` channels, ``count`` in all, one after the other."""
+    return np.arange(count).reshape(channels, -1).T.reshape(-1)
 
 
 def _free(node: Node) -> bool:

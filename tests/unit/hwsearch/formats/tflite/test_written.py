@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from file_networks import KINDS, draw
 from random_networks import quantize
+from torch import Tensor, nn
 
 from hwmodels.device import catalogue
 from hwmodels.pricing.rewriting import rewrite
@@ -16,6 +19,7 @@ from hwsearch.formats.tflite import tables, write
 from hwsearch.formats.tflite.written import for_array, written
 from hwsearch.formats.writing import exporters
 from searchspaces.ir.lower import to_workload
+from searchspaces.tracing.trace import trace
 
 HEIGHT, WIDTH = 20, 28
 MOVES = {
@@ -64,6 +68,46 @@ def test_the_operators_of_the_file_are_priced(kind: str, bits: int, flavour: str
             held.append((each.name, count))
     priced = rewrite(to_workload(graph, HEIGHT, WIDTH), lambda whole, row: holds(whole, row, bits // 8))
     assert operators(priced.workload) == held
+
+
+class Repeated(nn.Module):
+    """A picture, repeated nine times in one of two orders, added to what a pixel shuffle reads."""
+
+    def __init__(self, order: str, *, added: bool = True, unshuffled: bool = False) -> None:
+        super().__init__()
+        self.head, self.shuffle = nn.Conv2d(3, 27, 3, padding=1), nn.PixelShuffle(3)
+        self.order, self.added = order, added
+        self.unshuffle = nn.PixelUnshuffle(2) if unshuffled else nn.Identity()
+        self.alone = nn.Conv2d(12, 12, 3, padding=1, groups=12) if unshuffled else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.unshuffle, nn.Identity):
+            return self.alone(self.unshuffle(x))  # type: ignore[no-any-return]
+        repeated = torch.cat([x] * 9, 1) if self.order == "one after the other" else x.repeat_interleave(9, 1)
+        return self.shuffle(self.head(x) + repeated if self.added else repeated)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("flavour", ["litert", "ethos"])
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        pytest.param(Repeated("one after the other"), 1, id="added"),
+        pytest.param(Repeated("one after the other", added=False), 1, id="alone"),
+        pytest.param(Repeated("interleaved"), 0, id="in the order of blocks"),
+        pytest.param(Repeated("", unshuffled=True), 1, id="unshuffled, each channel alone"),
+    ],
+)
+def test_another_order_of_channels_is_priced(network: nn.Module, count: int, flavour: str, tmp_path: Path) -> None:
+    """The exporter writes a GATHER where it cannot give channels the order that is needed, and the price has it."""
+    graph, held_for = trace(network.eval(), 3, "repeated"), {"litert": written, "ethos": for_array}[flavour]
+    path = write.export(quantize(graph, 8, 8), tmp_path / "net.tflite", size=(HEIGHT, WIDTH), flavour=flavour)
+    file = tables.load(path)
+    sizes = [np.prod(file.tensors[each.outputs[0]].shape) for each in file.operators if each.name == "GATHER"]
+    pieces = rewrite(to_workload(graph, HEIGHT, WIDTH), lambda whole, row: held_for(whole, row, 1)).workload
+    assert len(sizes) == count
+    assert [pieces.tensors[layer.output].elements for layer in pieces.layers if layer.moves("gather")] == sizes
+    rows = {layer.output: row for row, layer in enumerate(pieces.layers)}
+    assert all(rows.get(i, -1) < row for row, layer in enumerate(pieces.layers) for i in layer.inputs)
 
 
 def test_a_device_that_is_handed_tflite_is_priced_so() -> None:
