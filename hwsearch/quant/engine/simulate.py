@@ -71,6 +71,13 @@ class Site:
     layer: Callable[[Node], Prepared]
 
 
+def of_decoded(node: Node, inputs: list[Tensor]) -> Tensor:
+    """What a node without integers computes from decoded values. Of nothing, whatever divides it, there is nothing: floating
+    point has no number for 0 / 0, and no code stands for what it has instead."""
+    found = apply(node, inputs)
+    return found.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf) if isinstance(node.op, Div) else found
+
+
 Simulation = Callable[[Site, list[Tensor]], Tensor]
 SIMULATED: OpTable[Simulation] = OpTable("the simulation")
 """What a node writes, for what it reads, both as they are carried."""
@@ -139,18 +146,7 @@ def _simulated(site: Site, inputs: list[Tensor]) -> Tensor:
     """Codes are moved as they are, where there is one format on both sides; everything else decodes, computes and encodes."""
     if site.node.op.moves:
         return apply(site.node, inputs)
-    return site.after.stored(apply(site.node, [f.real(t) for t, f in zip(inputs, site.before, strict=True)]))
-
-
-def divided(node: Node, inputs: list[Tensor]) -> Tensor:
-    """A quotient of decoded values; of nothing, whatever divides it, there is nothing: floating point has no number for 0 / 0,
-    and no code stands for what it has instead."""
-    return apply(node, inputs).nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)
-
-
-@SIMULATED.register(Div)
-def _divide(site: Site, inputs: list[Tensor]) -> Tensor:
-    return site.after.stored(divided(site.node, [f.real(t) for t, f in zip(inputs, site.before, strict=True)]))
+    return site.after.stored(of_decoded(site.node, [f.real(t) for t, f in zip(inputs, site.before, strict=True)]))
 
 
 @SIMULATED.register(Conv, Linear)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import Student, distillation_loss, targets_of
 from hwsearch.quant.learn.course import Course
@@ -35,9 +36,11 @@ from searchspaces.ir.graph import Graph, Node
 LOSS = Course(phases=(), features=10.0, distance=of_units, batch=2)
 """As published: the mean absolute error, and ten times that of unit features of blocks."""
 SIDE = 48
+"""Input pixels of a window's side."""
 MACS = 2e11
 """Affordable multiply-accumulates of all passes together; large networks see fewer windows."""
 FEWEST_BATCHES = 4
+"""However large the network is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,12 @@ class Seen:
     tensors: Mapping[str, Probed]
     layers: Mapping[str, Probed]
     output: Tensor
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the output and all derivatives are finite numbers."""
+        gradients = (probed.gradient for probed in (*self.tensors.values(), *self.layers.values()))
+        return all(bool(one.isfinite().all()) for one in (self.output, *gradients))
 
 
 class Probe(Student):
@@ -170,7 +179,12 @@ def weights_of_bits(probed: Probed, number: Int) -> Tensor:
 
 def looks(draft: Draft, probe: Probe, seed: int) -> Iterator[tuple[Seen, Tensor]]:
     """What ``probe`` sees in batches of the calibration windows, or one by one where the network takes one at a time, each at
-    most once; and the floating-point output."""
+    most once; and the floating-point output. A batch with derivatives that are not finite is left out.
+
+    Raises:
+        UsageError: there was no other.
+    """
+    seen_any = False
     windows = draft.windows(SIDE)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(windows)))
     batch = min(LOSS.batch, len(windows))
@@ -180,7 +194,15 @@ def looks(draft: Draft, probe: Probe, seed: int) -> Iterator[tuple[Seen, Tensor]
     for chosen in list(order.split(batch))[:affordable]:
         for x in windows[chosen].split(at_once):
             targets = targets_of(probe, draft.network, x)
-            yield probe.look(x, targets), targets[probe.graph.output.name]
+            seen = probe.look(x, targets)
+            if seen.is_finite:
+                seen_any = True
+                yield seen, targets[probe.graph.output.name]
+    if not seen_any:
+        raise UsageError(
+            f"{probe.graph.name} has no finite derivatives by its quantizers at these widths",
+            "Take another proxy or rule: `hwsearch proxies` and `hwsearch allocators` list them.",
+        )
 
 
 def bit_gradients(draft: Draft, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:

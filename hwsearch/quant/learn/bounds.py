@@ -30,7 +30,7 @@ from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds
 from hwsearch.quant.learn.quantizers.regions import RegionEnds
 from hwsearch.quant.learn.quantizers.weights import Weights
-from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
+from hwsearch.quant.learn.student import FakeQuantized, by_layer, once, trained_groups, trained_layers
 from hwsearch.quant.learn.watched import Watch, finite, told
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
@@ -45,6 +45,7 @@ SIDE = 48
 MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
+"""However large the network is."""
 UNTRAINED = Course(phases=(), features=0.0, distance=of_directions, batch=1)
 """Of a student that is only looked at."""
 
@@ -59,15 +60,12 @@ class Student(FakeQuantized):
         self.scales = channel_scales(start.graph, self.tensors, trained) if "scales" in added else {}
         branched = branches.given(start.graph) if "branches" in added else {}
         self.branched = {name: parts for name, parts in branched.items() if {name, *parts} <= trained.keys()}
-        self.layers: dict[str, Weights] = {}
-        for name, layer in trained.items():
-            first = next((self.layers[user] for user in start.graph.weight_groups[name] if user in self.layers), None)
-            self.layers[name] = self._layer(layer, draft.network[name], start, first)
+        self.layers = by_layer(start, lambda name, layer, first: self._layer(layer, draft.network[name], start, first))
         for name, factors in self.branched.items():
             whole, down, up = (self.layers[part] for part in (name, *factors))
             assert isinstance(whole, AddedWeights)
             whole.leave_to(down, up)
-        super().__init__(draft, self.tensors, self.layers, {})
+        super().__init__(draft, self.tensors, self.layers)
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
         if self.course.deepest:

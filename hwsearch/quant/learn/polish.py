@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8
-from hwsearch.quant.engine.simulate import as_real, simulated
+from hwsearch.quant.engine.simulate import simulated
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.quantizers.straight_through import rounded
-from hwsearch.quant.learn.student import FakeQuantized, once, trained_layers
+from hwsearch.quant.learn.student import FakeQuantized, by_layer, once
 from hwsearch.quant.learn.watched import Watch, finite, told
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
@@ -32,6 +32,7 @@ from searchspaces.tasks.luma import output_luma
 STEPS, STEPS_OF_BYTES = 200, 120
 """Where no layer has less than 8 bits, there is little to make up for."""
 SIDE = 32
+"""Input pixels of a window's side."""
 LEARNING_RATES = (0.02, 0.028, 2.8)
 """Of Adam, for the three kinds of numbers of a layer in the units of ``_Layer``: all of them shrink with the rounding error of
 the weights that there is to make up for."""
@@ -42,9 +43,11 @@ LEAN = 0.1
 HALF_STEP = 1 / 255
 """What counts as the step of a tensor in half precision."""
 BATCH_PIXELS = 8192
+"""Input pixels of all windows of a step."""
 MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients (up to two minutes of a core); large networks get fewer steps."""
 FEWEST_STEPS = 40
+"""However large the network is."""
 
 
 class _Layer:
@@ -113,11 +116,11 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     if len(seen) == 0:
         return start
     formats = start.formats
-    layers: dict[str, _Layer] = {}
-    for name, layer in trained_layers(start).items():
-        first = next((layers[user] for user in graph.weight_groups[name] if user in layers), None)
-        weight = draft.network[name].weights["weight"]
-        layers[name] = _Layer(layer, weight, formats[graph[name].inputs[0]], formats[name], first)
+
+    def trained(name: str, layer: LayerIntegers, first: _Layer | None) -> _Layer:
+        return _Layer(layer, draft.network[name].weights["weight"], formats[graph[name].inputs[0]], formats[name], first)
+
+    layers = by_layer(start, trained)
     if not layers:
         return start
     step_macs = 3 * BATCH_PIXELS * macs_per_pixel(graph, windows.shape[1])
@@ -125,11 +128,6 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     rates = [rate * (FASTER_FOR_BYTES if bytes_only else 1.0) for rate in LEARNING_RATES]
     wanted = steps or (STEPS_OF_BYTES if bytes_only else STEPS)
     steps = min(wanted, max(FEWEST_STEPS, int(draft.effort * MACS / step_macs)))
-    fixed = {
-        name: as_real(graph[name], layer, formats[graph[name].inputs[0]])
-        for name, layer in start.layers.items()
-        if name not in layers
-    }
     optimizer = torch.optim.Adam(
         [
             {"params": once(layer.steps for layer in layers.values()), "lr": rates[0]},
@@ -139,7 +137,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         betas=(0.9, 0.95),
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
-    student = FakeQuantized(draft, {}, layers, fixed)
+    student = FakeQuantized(draft, {}, layers)
     watch = Watch(graph, ((name, part) for name, layer in layers.items() for part in layer.trained()))
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
@@ -155,8 +153,8 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
             progress("polishing", (step + 1) / steps)
     refined = student.quantized()
     begun, noise = (_noise(option, windows[held], target[held]) for option in (start, refined))
-    trained = noise < begun
-    return told(refined if trained else start, "integers and scales", [watch], trained=trained, begun=begun)
+    won = noise < begun
+    return told(refined if won else start, "integers and scales", [watch], trained=won, begun=begun)
 
 
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8
-from hwsearch.quant.engine.simulate import as_real
+from hwsearch.quant.engine.simulate import as_real, of_decoded
 from hwsearch.quant.learn.held_out import apart, loss
 from hwsearch.quant.learn.student import trained_groups, trained_layers
 from hwsearch.quant.method import Draft
@@ -219,5 +219,5 @@ def _written(
         real = as_real(node, layers[node.name], formats[node.inputs[0]])
         value = activate(apply(real.with_op(activation=None), inputs), node.activation, node.weights)
     else:
-        value = apply(node, inputs)
+        value = of_decoded(node, inputs)
     return value if node.op.moves else formats[node.name].fake(value)

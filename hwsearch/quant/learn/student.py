@@ -5,16 +5,17 @@ Which numbers those are, and what they begin with, is the trainer's: bounds alon
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
+from hwsearch.quant.engine.simulate import as_real
 from hwsearch.quant.learn import segments
 from hwsearch.quant.learn.damped import damped, least_rows
 from hwsearch.quant.learn.quantizers.straight_through import stored
@@ -28,6 +29,8 @@ from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import activate
 from searchspaces.ops.reductions.norm import Norm
+
+T = TypeVar("T")
 
 
 class TrainedTensor(Protocol):
@@ -73,14 +76,24 @@ def trained_layers(start: QuantizedGraph) -> dict[str, LayerIntegers]:
     }
 
 
+def by_layer(start: QuantizedGraph, make: Callable[[str, LayerIntegers, T | None], T]) -> dict[str, T]:
+    """What is trained of every layer, by name. ``make`` gets its name, its integers, and the same of the layer whose weights it
+    uses, where that is another one."""
+    found: dict[str, T] = {}
+    for name, layer in trained_layers(start).items():
+        first = next((found[user] for user in start.graph.weight_groups[name] if user in found), None)
+        found[name] = make(name, layer, first)
+    return found
+
+
 def once(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Each of what is trained once: layers with the same weights train the same tensors."""
     return list({id(tensor): tensor for tensor in tensors}.values())
 
 
 class FakeQuantized:
-    """The network of a draft, with ``tensors`` by quantizer group and ``layers`` by name that are trained; ``fixed``: other
-    layers, as they are to be executed.
+    """The network of a draft, with ``tensors`` by quantizer group and ``layers`` by name that are trained. Other layers are
+    executed with the real numbers that their integers, or floats, stand for.
 
     Attributes:
         most_values: see ``segments``.
@@ -93,7 +106,6 @@ class FakeQuantized:
         draft: Draft,
         tensors: Mapping[str, TrainedTensor],
         layers: Mapping[str, TrainedLayer],
-        fixed: Mapping[str, Node],
     ) -> None:
         start = draft.quantized
         if start.graph.remembered:
@@ -103,7 +115,12 @@ class FakeQuantized:
             )
         self._draft, self.start, self.graph = draft, start, start.graph
         self._group_of = self.graph.quantizer_groups()
-        self._quantizers, self._weighted, self._fixed = tensors, layers, fixed
+        self._quantizers, self._weighted = tensors, layers
+        self._fixed = {
+            name: as_real(self.graph[name], layer, start.formats[self.graph[name].inputs[0]])
+            for name, layer in start.layers.items()
+            if name not in layers
+        }
 
     @cached_property
     def _least(self) -> dict[str, float]:

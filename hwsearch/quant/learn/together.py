@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8, Int
-from hwsearch.quant.engine.simulate import as_real
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.centred import Shift, means
 from hwsearch.quant.learn.held_out import apart, lost
 from hwsearch.quant.learn.held_out import loss as loss_on
 from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.straight_through import rounded
-from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
+from hwsearch.quant.learn.student import FakeQuantized, by_layer, once, trained_groups
 from hwsearch.quant.learn.watched import Watch, told
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
@@ -40,6 +39,7 @@ from searchspaces.ir.graph import Graph, execute
 SIDE = 48
 """Input pixels of a training window's side."""
 BATCH_PIXELS = 4700
+"""Input pixels of all windows of a step."""
 LEAN = 0.25
 """How far, in steps, a weight begins from its integer in the direction of the floating-point weight."""
 PARTS = 17
@@ -142,18 +142,14 @@ class Student(FakeQuantized):
         start = draft.quantized
         formats, graph = start.formats, start.graph
         self.tensors = {group: Ends(fmt) for group, fmt in trained_groups(start).items() if fmt.keeps_all}
-        self.layers: dict[str, _Layer] = {}
         read = means(draft.network, draft.pictures)
-        for name, layer in trained_layers(start).items():
-            first = next((self.layers[user] for user in graph.weight_groups[name] if user in self.layers), None)
+
+        def trained(name: str, layer: LayerIntegers, first: _Layer | None) -> _Layer:
             weight = draft.network[name].weights["weight"]
-            self.layers[name] = _Layer(layer, weight, read[name], formats[graph[name].inputs[0]], formats[name], first)
-        fixed = {
-            name: as_real(graph[name], layer, formats[graph[name].inputs[0]])
-            for name, layer in start.layers.items()
-            if name not in self.layers
-        }
-        super().__init__(draft, self.tensors, self.layers, fixed)
+            return _Layer(layer, weight, read[name], formats[graph[name].inputs[0]], formats[name], first)
+
+        self.layers = by_layer(start, trained)
+        super().__init__(draft, self.tensors, self.layers)
 
     def groups(self, course: Course) -> list[dict[str, Any]]:
         """What Adam trains, and how fast: one group for each rate."""

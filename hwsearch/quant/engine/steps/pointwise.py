@@ -9,7 +9,7 @@ from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.convolution import load, store
 from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.operators.grid import Grid
-from hwsearch.quant.engine.simulate import divided
+from hwsearch.quant.engine.simulate import of_decoded
 from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
@@ -70,7 +70,7 @@ def _divide(site: Site) -> Run:
     node, sources, target = site.node, site.sources, site.target
 
     def run(xs: list[Tensor]) -> Tensor:
-        return store(divided(node, [load(x, source) for x, source in zip(xs, sources, strict=True)]), target)
+        return store(of_decoded(node, [load(x, source) for x, source in zip(xs, sources, strict=True)]), target)
 
     return run
 

@@ -46,6 +46,7 @@ INFO = MethodInfo(
     exported=False,
 )
 CYCLE: tuple[tuple[What, int], ...] = (("weights", 34), ("tensors", 33))
+"""What is trained in turn, for how many steps."""
 COURSE = Course(
     phases=tuple(Phase(what, steps, 1e-2 * 0.81**n, 1e-2 * 0.81**n) for n in range(5) for what, steps in CYCLE),
     features=10.0,
@@ -55,6 +56,7 @@ COURSE = Course(
 FEW, MANY = 10, 90
 """Percentiles of the pictures' edges."""
 FEWEST_BITS = 2
+"""Of a tensor of a picture with few edges."""
 
 
 def observe(seen: Observations) -> AdaBm:

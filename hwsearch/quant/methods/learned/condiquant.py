@@ -42,6 +42,7 @@ INFO = MethodInfo(
 STRENGTH = 0.05
 """lambda over the mean eigenvalue of the input's second moment."""
 STEPS = 100
+"""Of the proximal gradient, for each layer; ours."""
 
 
 def observe(seen: Observations) -> CondiQuant:

@@ -49,7 +49,9 @@ INFO = MethodInfo(
     price="none here: scales are used where they fold; as published, a multiply per channel where they do not",
 )
 DAMPING = 1e-3
+"""``lambda`` of the first step, over the mean diagonal; ours."""
 SIDE = 48
+"""Input pixels of a window's side."""
 PATCHES = 512
 """Patches a window, at most."""
 

@@ -30,6 +30,7 @@ INFO = MethodInfo(
     family="as traced",
 )
 DAMPING = 0.01
+"""Over the mean diagonal of the second moment, as in its repository."""
 
 
 def observe(seen: Observations) -> Gptq:

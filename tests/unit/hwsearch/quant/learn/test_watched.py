@@ -13,12 +13,15 @@ import pytest
 import torch
 from dividing_network import Dividing
 
+from hwmodels.errors import UsageError
 from hwsearch.contracts import tiny_graph
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.learn import bounds, held_out, polish, together, watched
+from hwsearch.quant.learn.bit_gradients import bit_gradients
 from hwsearch.quant.learn.course import FULL, Course, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.learn.kept import Kept
+from hwsearch.quant.learn.reconstruct import reconstruct
 from hwsearch.quant.learn.watched import IN_A_ROW, Watch
 from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import lsq, quantsr_plus, twodquant
@@ -179,3 +182,11 @@ def test_remarks_go_with_the_file_of_integers(dividing: Draft, tmp_path: Path) -
     storage.save(plan, tmp_path / "plan.safetensors")
     assert storage.load(tmp_path / "plan.safetensors").remarks == ("One.", "Two.")
     assert digest(plan) != digest(dividing.quantized)
+
+
+def test_fits_divide_as_integers_do_and_bits_without_derivatives_are_refused(dividing: Draft) -> None:
+    fitted = reconstruct(dividing)
+    assert is_finite(fitted)
+    assert held_out.loss(fitted, dividing.pictures, dividing.network) < math.inf
+    with pytest.raises(UsageError, match="no finite derivatives"):
+        bit_gradients(dividing)
