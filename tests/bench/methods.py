@@ -122,11 +122,13 @@ NOT_BUILT = {
 VERSIONS = (
     "`together` fits layers to what they read before it trains in vdsr x2, pan x4 and mobilesr x4 W3A3, imdn x4 W3A3 and W4A4 "
     "with all blocks, eswt x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8; its other rows, and all of `output_noise`, were "
-    "measured by earlier versions, which did not. It trains biases at a tenth of the earlier rate in imdn x4 W3A3 and W4A4 with "
-    "all blocks, eswt x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8. The rows of fsrcnn x2 W4A8 at effort 1 are of the present "
-    "version, which trains twice as fast beside 8-bit tensors, and longer. By the versions that measured them derivatives of "
-    "bounds overflowed on hit_srf x4, so that its rows of `lsq` and `twodquant` are of bounds that were searched and not "
-    "trained. Seconds are of machines that had other work, too."
+    "measured by earlier versions, which did not. In those, and in carn_m x4 and lapsrn x2 W3A3, it trains integers about the "
+    "mean of what layers read. It trains biases at a tenth of the earlier rate in imdn x4 W3A3 and W4A4 with all blocks, eswt "
+    "x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8. The rows of fsrcnn x2 W4A8 at effort 1 train twice as fast beside 8-bit "
+    "tensors, and longer. No row is of since idle channels are given work, which vdsr x2 and abpn x3 alone have. Derivatives of "
+    "bounds overflowed in earlier versions where few bits make rows of a normalization constant: in the row of `lsq` of hit_srf "
+    "x4 W4A4 no bound was trained (its other rows of `lsq` and `twodquant` are of since), and maybe in those of ngswin x2 W3A3. "
+    "Seconds are of machines that had other work, too."
 )
 """What of the rows was measured by which version."""
 COLUMNS = 4
