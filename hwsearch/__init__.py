@@ -29,14 +29,15 @@ def optimize(
         target: a device by name, or the path of a device file.
         budget: ``"latency=8ms"``, several of those, or objective -> limit in SI units (see ``hwsearch.problem.budgets``).
         progress: who watches (see ``hwsearch.documents.progress``); by default nobody.
-        request: further fields of ``hwsearch.pipeline.optimize.Request``: weights, scale, images, run_dir, seed, ...
+        request: further fields of ``hwsearch.pipeline.optimize.Request``: weights, scale, images, run_dir, seed, ...; paths may
+            be text, and a list may stand where several are meant.
     Raises:
         HwsearchError: see ``hwmodels.errors``.
     """
     from hwsearch.pipeline import optimize as pipeline
     from hwsearch.pipeline import variants
-    from hwsearch.problem import budgets
+    from hwsearch.problem import budgets, keywords
 
     limits = dict(budget) if isinstance(budget, Mapping) else budgets.parse([budget] if isinstance(budget, str) else budget)
-    asked = pipeline.Request(network=network, target=target, budgets=limits, **request)
+    asked = keywords.request({"network": network, "target": target, "budgets": limits, **request})
     return (variants.optimize if variants.asked(asked) else pipeline.optimize)(asked, progress)

@@ -22,6 +22,8 @@ from hwmodels.errors import FileError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """What is decoded. Formats that Pillow hands to other programs (EPS, PDF) are left out on purpose."""
+PHOTOS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"))
+"""How such files begin, behind four bytes."""
 MAX_PIXELS = 64_000_000
 
 _ORIENTATION = 0x0112
@@ -55,6 +57,8 @@ def _messages(path: str | Path) -> Iterator[None]:
         raise FileError(f"{path}: {error}", "Crop the picture, or make it smaller.") from None
     except UnidentifiedImageError:
         impostors.check_file(Path(path), "a picture")
+        if Path(path).read_bytes()[4:12] in PHOTOS:
+            raise FileError(f"{path}: a HEIC or AVIF photo, which is not read", "Convert it to PNG or JPEG first.") from None
         raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
     except FileNotFoundError:
         raise FileError(f"{path}: there is no such picture", "Check the path.") from None

@@ -25,3 +25,11 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     file.write_text("no picture")
     with pytest.raises(FileError, match="this is not a picture"):
         picture_size(file)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"avif"])
+def test_photos_of_other_formats_are_named(brand: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    with pytest.raises(FileError, match="HEIC or AVIF"):
+        load_picture(path)

@@ -1,0 +1,43 @@
+"""Requests in Python's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import hwsearch
+from hwmodels.errors import UsageError
+from hwsearch.problem import keywords
+from hwsearch.problem.request import Request
+
+
+def test_paths_and_lists_as_people_write_them() -> None:
+    found = keywords.request(
+        {
+            "weights": "w.pth",
+            "images": "photos",
+            "weight_bits": [4, 8],
+            "methods": "mse",
+            "input_size": [24, 32],
+            "target": Path("b.toml"),
+        }
+    )
+    assert found == Request(
+        weights=Path("w.pth"), images=Path("photos"), weight_bits=(4, 8), methods=("mse",), input_size=(24, 32), target="b.toml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"bugdet": "latency=8ms"}, "no argument 'bugdet'. Did you mean budgets"),
+        ({"model": nn.ReLU()}, "model is ReLU, not text"),
+        ({"network": nn.ReLU()}, "network is ReLU, not text"),
+        ({"target": 3}, "target is int, not text"),
+    ],
+)
+def test_what_is_wrong_is_told(given: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        hwsearch.optimize(**given)  # type: ignore[arg-type]  # what people hand in
