@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,9 @@ from searchspaces.tracing.formulas import TraceSize
 from searchspaces.tracing.masked import KnownMasks
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.walker import Walker
+
+_ONE_AT_A_TIME = threading.RLock()
+"""torch.export keeps what it is doing in variables of its modules: two threads that export at once end each other."""
 
 
 class Traced:
@@ -57,7 +61,7 @@ class Traced:
 
 def _exported(module: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> Any:
     try:
-        with torch.no_grad(), _quiet(), _without_collection(), refusals.own_lines(), KnownMasks(module):
+        with _ONE_AT_A_TIME, torch.no_grad(), _quiet(), _without_collection(), refusals.own_lines(), KnownMasks(module):
             return torch.export.export(module, given, strict=False)
     except Exception as error:  # whatever the module's own code or the exporter raises
         raise refusals.of_export(error, module, given[0], name) from error
