@@ -67,7 +67,8 @@ def _walk(path: Path) -> tuple[StoredModel, Walked]:
         walked = Walker(model).run()
         if walked.graph.uncounted:
             return model, walked
-        graph, layers = in_torch_order(walked.graph, walked.layers)
+        shape = model.tensors[model.input].shape
+        graph, layers = in_torch_order(walked.graph, walked.layers, (shape[1], shape[2]))
         graph = replace(graph, nodes=tuple(with_shared(list(graph.nodes))))
         return model, replace(walked, graph=graph, layers=layers)
     except FileError as error:

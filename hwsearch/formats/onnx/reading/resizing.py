@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from hwsearch.formats.onnx.reading.pictures import padded
 from hwsearch.formats.onnx.reading.products import linear
@@ -24,6 +25,8 @@ from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
 from searchspaces.ops.reading import NotRead
 
+CROPPED = "tf_crop_and_resize"
+"""Places in a part of a picture."""
 LONGEST = 1024
 """Pixels along a side beyond which a matrix for it is not written down."""
 REACH: Mapping[str, float] = {"linear": 1.0, "cubic": 2.0}
@@ -59,27 +62,29 @@ def _resize(walk: Walk, call: Call) -> Value:
     axes = (value.axes.index(2), value.axes.index(3))
     before, wanted = [shape[axis] for axis in axes], [after[axis] for axis in axes]
     scales = None if factors is None else [factors[axis] for axis in axes]
-    whole = all(new % old == 0 for new, old in zip(wanted, before, strict=True)) and len(
-        {new // old for new, old in zip(wanted, before, strict=True)}
-    )
     rule = _rule(call)
-    corner = rule.kind == "linear" and rule.where == "asymmetric" and not rule.antialias
-    if corner and all(new % old == 0 for new, old in zip(wanted, before, strict=True)):
+    if not changed and rule.where != CROPPED:
+        return value  # ONNX Runtime copies it, whatever the factors
+    # A size that is a whole number of times as large need not have been asked for by that number: 10 pixels times 2.05 are 20.
+    times = [new // old if new % old == 0 else 0 for new, old in zip(wanted, before, strict=True)]
+    exact = all(times) and (scales is None or scales == times)
+    whole = exact and times[0] == times[1]
+    if exact and rule.kind == "linear" and rule.where == "asymmetric" and not rule.antialias:
         made = from_corners(walk, call.name, walk.whole(value.name), (wanted[0], wanted[1]))
         return Map(made.name, value.axes)
-    how = _of_pytorch(rule, whole == 1, all(new >= old for new, old in zip(wanted, before, strict=True)))
-    uneven = scales is not None and scales[0] != scales[1]
-    if how is None or (uneven and any(int(s * f) != s * f for s, f in zip(before, scales or (), strict=True))):
-        each = scales or [new / old for new, old in zip(wanted, before, strict=True)]
-        return Map(_spelled_out(walk, call.name, walk.whole(value.name), rule, wanted, each).name, value.axes)
-    if whole == 1:
-        op = Resize(factor=wanted[0] // before[0], **how)
+    alone = rule.where == "pytorch_half_pixel" and any(new == 1 < old for new, old in zip(wanted, before, strict=True))
+    how = None if alone else _of_pytorch(rule, whole, all(new >= old for new, old in zip(wanted, before, strict=True)))
+    each = scales or [new / old for new, old in zip(wanted, before, strict=True)]
+    uneven = scales is not None and scales[0] != scales[1] and any(int(s * f) != s * f for s, f in zip(before, each, strict=True))
+    if how is None or uneven or not (whole or _as_pytorch(rule, how["mode"], before, wanted, each, by_size=scales is None)):
+        made = _spelled_out(walk, call.name, walk.whole(value.name), rule, wanted, each)
+        return Map(walk.lying(made), value.axes)
+    if whole:
+        op = Resize(factor=times[0], **how)
     elif scales is not None and scales[0] == scales[1]:
         op = Resize(factor=float(scales[0]), **how)
     else:
         op = Resize(size=(wanted[0], wanted[1]), **how)
-    if op == Resize(how["mode"], 1) and not how["antialias"]:
-        return value
     return Map(walk.emit(call.name, op, [value.name]), value.axes)
 
 
@@ -103,7 +108,8 @@ def _target(call: Call, shape: tuple[int, ...]) -> tuple[list[float] | None, lis
     else:
         factors = call.numbers(2, "its factors").reshape(-1).tolist()
     factors = _over_axes(call, [float(factor) for factor in factors], (1.0,) * len(shape))
-    return factors, [int(side * factor) for side, factor in zip(shape, factors, strict=True)]
+    # In single precision, as ONNX Runtime does: 10 pixels times 0.7 are 7, and in double precision, of a 0.7 in single, 6.
+    return factors, [int(np.float32(side) * np.float32(factor)) for side, factor in zip(shape, factors, strict=True)]
 
 
 def _over_axes(call: Call, given: list[Any], others: tuple[Any, ...]) -> list[Any]:
@@ -137,9 +143,28 @@ def _of_pytorch(rule: _Rule, whole: bool, enlarges: bool) -> dict[str, Any] | No
         return None
     if rule.kind == "cubic" and abs(rule.curve - (-0.5 if rule.antialias else -0.75)) > 1e-6:
         return None
+    if rule.antialias and where == "align_corners":
+        return None
     if rule.exclude != rule.antialias and (rule.kind == "cubic" or (rule.antialias and not enlarges)):
         return None
     return {"mode": modes[rule.kind], "align_corners": where == "align_corners", "antialias": rule.antialias}
+
+
+def _as_pytorch(
+    rule: _Rule, mode: Mode, sides: Sequence[int], wanted: Sequence[int], scales: Sequence[float], *, by_size: bool
+) -> bool:
+    """Whether PyTorch rounds to the same sides, and to the same nearest pixels: both take single precision, but it multiplies by
+    the reciprocal of a factor. ``by_size``: it is told the sides; else, or where both factors are not one, the factors."""
+    for side, result, scale in zip(sides, wanted, scales, strict=True):
+        if rule.kind != "nearest":
+            same = by_size or scales[0] != scales[1] or int(side * scale) == result
+        else:
+            how: dict[str, Any] = {"size": (result, 1)} if by_size or scales[0] != scales[1] else {"scale_factor": (scale, 1.0)}
+            column = torch.nn.functional.interpolate(torch.arange(float(side))[None, None, :, None], mode=mode, **how)
+            same = np.array_equal(column.flatten().numpy(), _nearest(rule, side, result, scale))
+        if not same:
+            return False
+    return True
 
 
 def _spelled_out(walk: Walk, name: str, value: Map, rule: _Rule, wanted: Sequence[int], scales: Sequence[float]) -> Map:
@@ -151,8 +176,7 @@ def _spelled_out(walk: Walk, name: str, value: Map, rule: _Rule, wanted: Sequenc
     sides = walk.shape(value)[2:]
     if rule.kind == "nearest":
         for axis, (side, result, scale) in enumerate(zip(sides, wanted, scales, strict=True), 2):
-            places = _rounded(_places(rule.where, side, result, scale), rule.rounding).clip(0, side - 1)
-            value = walk.gathered(f"{name}.{axis}", value, places.astype(int).tolist(), axis)
+            value = walk.gathered(f"{name}.{axis}", value, _nearest(rule, side, result, scale).tolist(), axis)
         return value
     if rule.kind not in REACH:
         raise NotRead(f"{rule.kind}, {rule.where}: no such resize is known")
@@ -172,9 +196,18 @@ def _spelled_out(walk: Walk, name: str, value: Map, rule: _Rule, wanted: Sequenc
     return value
 
 
-def _places(where: str, side: int, result: int, scale: float) -> np.ndarray:
-    """Where each of ``result`` pixels lies among ``side`` of the input, by the operator's definition: ``float64[result]``."""
-    at = np.arange(result, dtype=np.float64)
+def _nearest(rule: _Rule, side: int, result: int, scale: float) -> np.ndarray:
+    """Which pixel of ``side`` each of ``result`` is: ``int64[result]``. In single precision, as ONNX Runtime rounds."""
+    places = _places(rule.where, side, result, np.float32(scale))
+    return _rounded(places, rule.rounding).clip(0, side - 1).astype(np.int64)
+
+
+def _places(where: str, side: int, result: int, scale: float | np.float32) -> np.ndarray:
+    """Where each of ``result`` pixels lies among ``side`` of the input, by the operator's definition: ``float[result]``, in the
+    precision of ``scale``."""
+    at = np.arange(result, dtype=np.asarray(scale).dtype)
+    if scale == 1 and where != CROPPED:
+        return at  # so ONNX Runtime, by tf_half_pixel_for_nn, too
     match where:
         case "asymmetric":
             return at / scale
@@ -204,6 +237,8 @@ def _rounded(places: np.ndarray, rounding: str) -> np.ndarray:
 
 def _matrix(rule: _Rule, side: int, result: int, scale: float) -> np.ndarray:
     """How much of every pixel of a line is in every pixel of the result: ``float64[result, side]``, rows of a sum of one."""
+    if rule.antialias and side == result:
+        return np.eye(side)
     places = _places(rule.where, side, result, scale)
     wider = max(1.0, 1.0 / scale) if rule.antialias else 1.0
     reach = int(np.ceil(REACH[rule.kind] * wider)) + 1

@@ -19,17 +19,21 @@ from searchspaces.ir.shapes import propagate
 from searchspaces.ops.contractions.conv import Conv
 
 SIDE = 5040
-"""Height and width of a picture for which shapes are computed, of whole blocks of every usual size; the number of channels does
-not depend on it."""
+"""Height and width of a picture for which shapes are computed where the file names none, of whole blocks of every usual size; the
+number of channels does not depend on it."""
 
 
-def in_torch_order(graph: Graph, layers: Mapping[str, LayerIntegers]) -> tuple[Graph, dict[str, LayerIntegers]]:
+def in_torch_order(
+    graph: Graph, layers: Mapping[str, LayerIntegers], size: tuple[int, int]
+) -> tuple[Graph, dict[str, LayerIntegers]]:
     """A graph and its integers with all channels in PyTorch's order.
 
+    Args:
+        size: height and width of the file's pictures; 1 for one that it leaves open.
     Raises:
         FileError: an operation reads channels in an order that no canonical operation gives.
     """
-    channels = {name: shape[0] for name, shape in propagate(graph, SIDE, SIDE).items()}
+    channels = {name: shape[0] for name, shape in propagate(graph, *(size if min(size) > 1 else (SIDE, SIDE))).items()}
     orders = channel_orders(graph, channels)
     changed, integers = {}, dict(layers)
     for node in graph.nodes:

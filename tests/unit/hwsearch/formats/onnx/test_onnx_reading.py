@@ -185,6 +185,34 @@ def test_resizing(name: str, times: str, tmp_path: Path) -> None:
     assert difference(path, SIZES[:1]) < 1e-5
 
 
+ODD: dict[str, tuple[dict[str, Any], tuple[float, float], tuple[int, int]]] = {
+    "rows alone": ({"mode": "cubic", "cubic_coeff_a": -0.5}, (2, 1), (10, 10)),
+    "rows alone, from the corner": ({"mode": "linear", "coordinate_transformation_mode": "asymmetric"}, (1.5, 1), (10, 10)),
+    "20.5 pixels are 20": ({"mode": "cubic"}, (2.05, 2.05), (10, 10)),
+    "20.5 pixels are 20, nearest": (
+        {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}, (2.05, 2.05), (10, 10)
+    ),
+    "0.7 in single precision": ({"mode": "linear"}, (0.7, 0.7), (10, 20)),
+    "ties in single precision": ({"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}, (1.1, 1.1), (24, 32)),
+    "too little for a pixel more": ({"mode": "cubic", "cubic_coeff_a": -0.5}, (1.01, 1.01), (24, 32)),
+    "too little for a row more, filtered": ({"mode": "cubic", "antialias": 1}, (1.1, 1.1), (9, 15)),
+    "rows as they are": ({"mode": "linear", "coordinate_transformation_mode": "tf_half_pixel_for_nn"}, (1, 2), (5, 7)),
+    "one row": ({"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}, (0.1, 0.1), (10, 10)),
+    "corners, filtered": (
+        {"mode": "linear", "coordinate_transformation_mode": "align_corners", "antialias": 1}, (3, 3), (10, 10)
+    ),
+}  # fmt: skip
+"""Attributes, factors and the size of a picture."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_resizing_by_odd_factors_and_of_one_side(name: str, tmp_path: Path) -> None:
+    attrs, factors, size = ODD[name]
+    factor = {"s": np.array([1, 1, *factors], np.float32)}
+    path = written(tmp_path / "net.onnx", [node("Resize", "", "s", **attrs)], factor, opset=19, sides=(1, 3, *size))
+    assert difference(path, (size,)) < 1e-5
+
+
 @pytest.mark.parametrize("factor", [2, 3])
 @pytest.mark.parametrize("name", ["cubic, sharp", "cubic, asymmetric", "linear, half_pixel_symmetric"])
 def test_enlargements_by_whole_factors_are_read_for_every_size(name: str, factor: int, tmp_path: Path) -> None:

@@ -66,3 +66,14 @@ def test_what_is_joined_otherwise_is_no_shuffle(tmp_path: Path) -> None:
     file.write_bytes(data.replace(begin, other))
     with pytest.raises(FileError, match="no pixel shuffle"):
         load(file)
+
+
+@pytest.mark.parametrize("flavour", ["litert", "ethos"])
+def test_large_blocks(flavour: str, tmp_path: Path) -> None:
+    """The order of channels is found at the size of the file, which has whole blocks, whatever their size."""
+    graph = trace(BackAndForth(32, 32, shown=False).eval(), 3, "blocks", 1)
+    quantized = quantize(graph, 8, 8, size=(64, 64))
+    file = tmp_path / "net.tflite"
+    file.write_bytes(to_bytes(quantized, flavour=flavour, size=(64, 64)))
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(integer.run(load(file), x), integer.run(replace(quantized, rule="xnnpack"), x))
