@@ -127,7 +127,8 @@ VERSIONS = (
     "x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8. The rows of fsrcnn x2 W4A8 at effort 1 train twice as fast beside 8-bit "
     "tensors, and longer. No row is of since idle channels are given work, which vdsr x2 and abpn x3 alone have. Derivatives of "
     "bounds overflowed in earlier versions where few bits make rows of a normalization constant: in the row of `lsq` of hit_srf "
-    "x4 W4A4 no bound was trained (its other rows of `lsq` and `twodquant` are of since), and maybe in those of ngswin x2 W3A3. "
+    "x4 W4A4 no bound was trained, and maybe in that of `twodquant` of ngswin x2 W3A3; the other rows of both methods of these "
+    "two networks are of since, but for ngswin x2 W4A4, where training helped. "
     "Seconds are of machines that had other work, too."
 )
 """What of the rows was measured by which version."""
