@@ -105,7 +105,7 @@ class _Loop:
             self.random.set_state(tensors[GENERATOR])
         else:
             self.random.bit_generator.state = state["random"]
-        self.watch.restore(state["met"])
+        self.watch.restore(state.get("met", {"done": state["done"]}))  # earlier versions wrote nothing of it
         return state["done"], state["seconds"]
 
 

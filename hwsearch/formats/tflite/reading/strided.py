@@ -1,8 +1,8 @@
 """The reader of STRIDED_SLICE: a part along each axis, by steps, with masks of bits that say what each entry of its lists means.
 
 Masks as in the TFLite schema: an ellipsis stands for all axes that no entry names, a new axis is one of length 1, an axis that
-shrinks is read at one place and goes; the begin and end masks take the whole side. With ``Offset`` ends count from where parts
-begin.
+shrinks is read at one place and goes; the begin and end masks take the whole side. With ``Offset`` ends count from the place
+where parts begin, by their masks, too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ class Cuts:
 def _cuts(call: Call, sides: list[int]) -> Cuts:
     begin, end, steps = (call.integers(place) for place in (1, 2, 3))
     masks = {key: int(call.options.get(f"{key}Mask", 0)) for key in ("Begin", "End", "Ellipsis", "NewAxis", "ShrinkAxis")}
-    if call.options.get("Offset"):
-        end = [first + count for first, count in zip(begin, end, strict=True)]
 
     def has(key: str, entry: int) -> bool:
         return bool(masks[key] >> entry & 1)
@@ -53,6 +51,9 @@ def _cuts(call: Call, sides: list[int]) -> Cuts:
             parts.append(slice(at, at + 1, 1))
         else:
             first, last = None if has("Begin", entry) else start, None if has("End", entry) else stop
+            if last is not None and call.options.get("Offset"):
+                last += slice(first, None, step).indices(sides[axis])[0]
+                last = last if last >= 0 else -sides[axis] - 1
             # An end in front of the first place, counted from the back, has no number in Python where steps go backwards.
             parts.append(slice(first, None if step < 0 and last is not None and last < -sides[axis] else last, step))
             kept.append(axis)

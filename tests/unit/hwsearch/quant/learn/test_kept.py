@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from pathlib import Path
 import byte_ends
 import pytest
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from hwsearch.contracts import tiny_calibration
 from hwsearch.quant.learn import bounds, polish, together
 from hwsearch.quant.learn.course import FULL, Course, Phase
 from hwsearch.quant.learn.features import of_directions
-from hwsearch.quant.learn.kept import Kept
+from hwsearch.quant.learn.kept import STATE, Kept
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.storage import digest
@@ -82,6 +84,22 @@ def test_a_finished_loop_is_not_done_again(tmp_path: Path) -> None:
     told, progress = counting()
     assert digest(TRAININGS["together"](draft, progress)) == digest(first)
     assert not told
+
+
+def test_a_training_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """Its file tells nothing of losses that were not finite."""
+    with pytest.raises(Stopped):
+        TRAININGS["polish"](replace(four_bits(), kept=Kept(tmp_path, every_s=0)), counting(9)[1])
+    file = tmp_path / "polish.safetensors"
+    with safe_open(file, framework="pt") as kept:
+        state = json.loads(kept.metadata()[STATE])
+        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  # no mapping
+    del state["met"]
+    save_file(tensors, file, {STATE: json.dumps(state)})
+    told, progress = counting()
+    found = TRAININGS["polish"](replace(four_bits(), kept=Kept(tmp_path)), progress)
+    assert len(told) == 24 - 9 + 1
+    assert digest(found) == digest(TRAININGS["polish"](four_bits(), counting()[1]))
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 64, None])
