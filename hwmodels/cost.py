@@ -106,7 +106,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         **terms._asdict(),
         energy_j=energy_j,
         weight_bytes=_stored(device, workload, space, runs, packed),
-        constant_bytes=memory.constant_bytes(workload, choices.tensor_bytes),
+        constant_bytes=memory.stored_constants(device, workload, choices.tensor_bytes),
         weight_column=np.array(workload.weight_columns, dtype=np.int64),
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),

@@ -55,20 +55,25 @@ class Contract:
 
 @dataclass(frozen=True)
 class Map:
-    """An element-wise operation of ``arity`` operands. ``variant``: a function that some runtimes lack at some widths."""
+    """An element-wise operation of ``arity`` operands.
+
+    ``variant``: what some runtimes lack at some widths, or compute otherwise than others of its kind. Of functions of one value:
+    GELU; one of which 16-bit kernels keep samples, too ("sampled"); the "logistic" function and the tangent, which have 16-bit
+    kernels of their own; a value times its logistic function ("gated"). Of two values: a "difference", or its square.
+    """
 
     function: Function
     arity: int = 1
-    variant: Literal["", "gelu"] = ""
+    variant: Literal["", "gelu", "sampled", "logistic", "gated", "difference"] = ""
 
 
 @dataclass(frozen=True)
 class Reduce:
     """``over`` values become one statistic. ``keeps``: every value is then written again, changed by the statistic
     (normalization), and ``function`` is what is done to it on the way. Else only the statistic is written, and ``function`` is
-    how it comes about: by adding, by adding products of values with themselves ("mul": a variance), by comparing. ``kernel``: the
-    window where it is one of pixels, ``stride`` apart; None: everything at once. ``centred``: a normalization takes the mean off
-    first."""
+    how it comes about: by adding, by adding products of values with themselves ("mul": a variance, of which the root is taken if
+    ``rooted``), by comparing. ``kernel``: the window where it is one of pixels, ``stride`` apart; None: everything at once.
+    ``centred``: a normalization takes the mean off first."""
 
     over: int
     keeps: bool = False
@@ -76,6 +81,7 @@ class Reduce:
     kernel: tuple[int, int] | None = None
     stride: int = 1
     centred: bool = True
+    rooted: bool = False
 
     @property
     def is_softmax(self) -> bool:

@@ -14,6 +14,10 @@ from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
 Counts = Mapping[ElementKey, float]
 """What a file states cycles for -> how often it is done."""
+CURVES: Mapping[str, ElementKey] = {"logistic": "curve", "gated": "gated"}
+"""Functions of 16-bit codes that are computed instead of looked up."""
+WORD_BYTES = 4
+"""Of a word, in which stretches of codes are copied that are whole words."""
 BILINEAR = 2
 """Rows, and columns, of which a pixel is at most a weighted sum where codes of 8 bits are interpolated in integers."""
 RANK = 4
@@ -28,16 +32,39 @@ def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool
         wide: whether it reads, and writes, codes above 8 bits.
         last: of every tensor, whether its channels lie innermost in memory (``lies_last``).
     """
-    written = workload.tensors[layer.output].elements
     match layer.work:
         case Contract():
             yield from _products(workload, layer, layer.work, max(lanes / 2, 1.0) if any(wide) else lanes)
-        case Map(arity=1, function=function):
-            if function in ("slopes", "mul"):
-                yield {"real": written}
-            elif wide[0] and function in ("clamp", "slope"):
-                yield {"bend": written}
-            yield {"unary": written}
+        case Map(arity=1):
+            yield from _functions(layer.work, workload.tensors[layer.output].elements, wide[0])
+        case Map():
+            yield from _of_several(workload, layer, layer.work)
+        case Reduce():
+            written = workload.tensors[layer.output].elements
+            yield from _statistics(layer.work, workload.tensors[layer.inputs[0]].elements, written)
+        case Move(how="resize", taps=(rows, columns)):
+            yield from _interpolations(workload, layer, (rows, columns), any(wide))
+        case Move():
+            yield from _moves(workload, layer, layer.work, 2 if any(wide) else 1, last)
+
+
+def _functions(work: Map, written: int, wide: bool) -> Iterator[Counts]:
+    """Functions of one value. ``wide``: what is read has 16 bits."""
+    if work.function in ("slopes", "mul"):
+        yield {"real": written}
+    elif wide and work.function in ("clamp", "slope"):
+        yield {"bend": written}
+    elif wide and work.variant in CURVES:
+        yield {CURVES[work.variant]: written}
+    yield {"unary": written}
+
+
+def _of_several(workload: Workload, layer: Layer, work: Map) -> Iterator[Counts]:
+    written = workload.tensors[layer.output].elements
+    match work:
+        case Map(variant="difference", function=function):
+            yield {"real": written}
+            yield {"mul" if function == "mul" else "add": written}
         case Map(function="add"):
             if layer.finish in ("slope", "slopes"):
                 yield {"real": written}
@@ -46,35 +73,44 @@ def forms(workload: Workload, layer: Layer, lanes: float, wide: tuple[bool, bool
             yield {"add": written}
         case Map(function="mul"):
             yield {"mul": written}
-        case Map():
+        case _:
             yield {"real": written}
             yield {"unary": written}
-        case Reduce():
-            yield from _statistics(layer.work, workload.tensors[layer.inputs[0]].elements, written)
-        case Move(how="resize", taps=(rows, columns)):
-            source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
-            values = min(source.height, target.height * rows) * target.width * target.channels
-            if max(rows, columns) <= BILINEAR and not any(wide):
-                yield {"bilinear": written, "bilinear_value": values, "bilinear_column": values / target.channels}
-            yield {
-                "interpolate": written, "interpolate_row": written * rows,
-                "interpolate_value": values, "interpolate_column": values * columns,
-            }  # fmt: skip
-            yield {"resize": written}
-        case Move(how="shuffle"):
-            source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
-            together = target.channels if target.channels <= source.channels else sqrt(target.channels / source.channels)
-            yield {"shuffle": written, "shuffle_run": written / together}
-            yield {"shuffle": written}
-        case Move(how=how):
-            runs = _runs(workload, layer, layer.work, last)
-            if runs and how in ("concat", "slice", "resize"):
-                yield {how: written, "run": runs}
-            elif runs == written:
-                yield {"scatter": written}
-            elif runs:
-                yield {"copy" if how == "gather" else how: written, "table_run": runs}
-            yield {how: written}
+
+
+def _interpolations(workload: Workload, layer: Layer, taps: tuple[int, int], wide: bool) -> Iterator[Counts]:
+    """``taps``: rows and columns of which a pixel is a sum."""
+    source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    written, (rows, columns) = target.elements, taps
+    values = min(source.height, target.height * rows) * target.width * target.channels
+    if max(taps) <= BILINEAR and not wide:
+        yield {"bilinear": written, "bilinear_value": values, "bilinear_column": values / target.channels}
+    yield {
+        "interpolate": written, "interpolate_row": written * rows,
+        "interpolate_value": values, "interpolate_column": values * columns,
+    }  # fmt: skip
+    yield {"resize": written}
+
+
+def _moves(workload: Workload, layer: Layer, work: Move, code_bytes: int, last: Sequence[bool]) -> Iterator[Counts]:
+    source, target, how = workload.tensors[layer.inputs[0]], workload.tensors[layer.output], work.how
+    written, runs = target.elements, _runs(workload, layer, work, last)
+    if how == "shuffle":
+        together = target.channels if target.channels <= source.channels else sqrt(target.channels / source.channels)
+        yield {"shuffle": written, "shuffle_run": written / together}
+    elif runs and how in ("concat", "slice", "resize"):
+        if written / runs * code_bytes % WORD_BYTES:
+            yield {how: written, "run": runs, "unaligned": written}
+        yield {how: written, "run": runs}
+    elif runs == written:
+        if begun := _rows(workload, layer, work, last):
+            yield {"scatter": written, "table_row": begun}
+        yield {"scatter": written}
+    elif runs:
+        yield {"copy" if how == "gather" else how: written, "table_run": runs}
+    elif how == "repeat":
+        yield {"repeat": written, "repeat_value": source.elements}
+    yield {how: written}
 
 
 def _products(workload: Workload, layer: Layer, work: Contract, lanes: float) -> Iterator[Counts]:
@@ -102,6 +138,8 @@ def _statistics(work: Reduce, read: int, written: int) -> Iterator[Counts]:
     elif work.kernel is not None:
         yield {"average": written, "average_value": written * work.over}
     elif work.function == "mul":
+        if not work.rooted:
+            yield {"variance": written, "deviation_value": read}
         yield {"deviation": written, "deviation_value": read}
     else:
         yield {"mean": written, "mean_value": read}
@@ -123,6 +161,9 @@ def _runs(workload: Workload, layer: Layer, work: Move, last: Sequence[bool]) ->
         case "view":
             as_it_lies = not any(turned) or min(source.channels, source.height * source.width) == 1
             return 1 if as_it_lies else target.elements
+        case "resize" if target.height % source.height == 0 == target.width % source.width:
+            # The first row of each pixel by pixel, the others as a whole.
+            return source.height * target.width + target.height - source.height
         case "slice" | "resize" | "copy" | "pad":
             return target.height * target.width
         case "gather":
@@ -134,6 +175,16 @@ def _chosen(work: Move, sizes: Sequence[int], order: Sequence[int]) -> float:
     """The same where places of some axes are chosen: a part of an axis lies together, other places one by one."""
     innermost = max(order.index(axis) for axis in work.along)
     return prod(sizes[axis] for axis in order[: innermost if work.how == "slice" else innermost + 1])
+
+
+def _rows(workload: Workload, layer: Layer, work: Move, last: Sequence[bool]) -> float:
+    """How often a loop over single codes is begun: once for all places of the innermost axis that is chosen; 0 where that is not
+    told."""
+    sizes = workload.tensors[layer.output].axes
+    if not work.along or not sizes:
+        return 0
+    order = _order(len(sizes), last[layer.output])
+    return workload.tensors[layer.output].elements / sizes[max(work.along, key=order.index)]
 
 
 def _order(rank: int, last: bool) -> tuple[int, ...]:

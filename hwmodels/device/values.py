@@ -116,6 +116,7 @@ ElementKey = Literal[
     "mean_value", "deviation", "deviation_value", "window", "window_value", "average", "average_value", "softmax_row",
     "normalize_row", "interpolate", "interpolate_row", "interpolate_value", "interpolate_column", "run", "table_run",
     "scatter", "shuffle_run", "bilinear", "bilinear_value", "bilinear_column", "normalize_uncentred", "normalize_uncentred_row",
+    "curve", "gated", "variance", "repeat_value", "table_row", "unaligned",
 ]  # fmt: skip
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST)]
 Flag = Annotated[bool, Strict()]

@@ -20,7 +20,7 @@ from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, Int, NumberFormat, Precision
-from hwmodels.pricing import arena_c, arena_tflm
+from hwmodels.pricing import arena_c, arena_tflm, constants_c
 from hwmodels.pricing.arena import Arena
 from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
 from hwmodels.workload import Layer, Workload
@@ -113,6 +113,12 @@ def constant_bytes(workload: Workload, tensor_bytes: np.ndarray, *, moved: bool 
                 elements = constant.elements if not moved or constant.read is None else constant.read
                 found[row] += np.ceil(elements * (1.0 if constant.flags else each))
     return found
+
+
+def stored_constants(device: Device, workload: Workload, tensor_bytes: np.ndarray) -> np.ndarray:
+    """``constant_bytes`` that are stored, with what the runtime of ``device`` has beside them: tables and real numbers of C."""
+    found = constant_bytes(workload, tensor_bytes)
+    return found + constants_c.beyond(workload, tensor_bytes) if device.arena.planner == "c" else found
 
 
 def ports(device: Device) -> Ports:

@@ -175,9 +175,11 @@ def fitted() -> list[Step]:
         *_sizes("product with a repeated tensor", "mul", lambda x: _upside(x) * x[:, :1], small, large),
         *_sizes("function", "gelu", F.gelu, small, large),
         *(Step("bound", "relu", F.relu, *size, 16) for size in (small, large)),
+        *(Step("logistic", "sigmoid", torch.sigmoid, *size, 16) for size in (small, large)),
+        *(Step("gated", "silu", F.silu, *size, 16) for size in (small, large)),
         *(
             one
-            for kind, over in (("mean", torch.mean), ("std", torch.std))
+            for kind, over in (("mean", torch.mean), ("std", torch.std), ("var", torch.var))
             for one in (
                 *_sizes(kind, kind, lambda x, over=over: over(x, dim=(2, 3), keepdim=True), small, (48, 6), large),
                 *_sizes(kind, kind, lambda x, over=over: over(x, dim=1, keepdim=True), small, large),
@@ -205,13 +207,18 @@ def fitted() -> list[Step]:
             for one in _sizes("interpolation", "resize", _resized(mode, factor), size)
         ),
         *_sizes("filtered", "resize", _filtered, (4, 12), (8, 16)),
-        *_sizes("nearest", "resize", _resized("nearest", 2), (2, 16), (32, 8)),
+        *_sizes("nearest", "resize", _resized("nearest", 2), (2, 16), (5, 12), (32, 8)),
         *_sizes("concatenation", "concat", lambda x: torch.cat([x, _upside(x)], 1), (4, 12), (6, 12), (32, 12)),
         *_sizes("part", "slice", lambda x: x[:, 1:-1], (4, 12), (9, 12), (32, 12)),
         *_sizes("shuffle", "pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), (4, 12), (12, 24), (64, 6)),
-        *_sizes("repetition", "repeat", lambda x: torch.repeat_interleave(x, 2, 1), (4, 12), (16, 24)),
+        *(
+            one
+            for times in (2, 6)
+            for one in _sizes("repetition", "repeat", lambda x, n=times: torch.repeat_interleave(x, n, 1), (4, 12), (16, 24))
+        ),
         *_sizes("roll", "roll", lambda x: torch.roll(x, (1, 1), (2, 3)), (4, 12), (32, 12)),
         *_sizes("mirrored", "flip", lambda x: x.flip(2), (4, 12), (32, 12)),
+        *_sizes("channels mirrored", "flip", lambda x: x.flip(1), (4, 12), (16, 12)),
         *_sizes("part of tokens", "slice", lambda x: _tokens(x)[:, : x.shape[2]].softmax(2), (4, 12), (32, 12)),
         *_sizes("padding", "pad", lambda x: F.pad(x, (1, 1, 1, 1)), (4, 12), (32, 12)),
         *_sizes("heads", "permute", lambda x: _heads(x).softmax(3).flatten(2), (16, 8), (64, 8)),

@@ -40,16 +40,20 @@ class Mcu(Section):
     ``cycles_per_element``: of the output of what is no convolution; by default additions requantize each operand and the sum, and
     moves copy bytes. Some operations have several prices, so that sizes of every kind are priced right:
 
-    - additions in which an operand is repeated or constant (``add_repeated``); sums with a slope, slopes of channels, comparisons
-      and quotients of two tensors, on real values (``real``); functions of 16-bit codes that are a bound or a slope (``bend``);
+    - additions in which an operand is repeated or constant (``add_repeated``); sums with a slope, slopes of channels,
+      differences, comparisons and quotients of two tensors, on real values (``real``); functions of 16-bit codes that are a bound
+      or a slope (``bend``), come from the logistic one (``curve``), or are a value times that (``gated``);
     - a product of two tensors: each of its elements (``product``) and MACs (``product_mac``, by default those of a linear layer),
       and each element of its operands, which it sums up (``product_first``) and brings into rows (``product_second``);
     - means, deviations, largest values and means of windows: each result (``mean``, ``deviation``, ``window``, ``average``), and
-      each value that goes into one (``..._value``); ``softmax_row`` and ``normalize_row``: each row, beside its elements;
+      each value that goes into one (``..._value``); a deviation whose root is not taken (``variance``);
+      ``softmax_row`` and ``normalize_row``: each row, beside its elements;
     - interpolations: each element (``interpolate``) and row that it is weighed from (``interpolate_row``); each value of an input
       row (``interpolate_value``) and column that it is weighed from (``interpolate_column``);
     - moves: each stretch of codes that lie together beside the codes in it, ``run`` where a loop finds it, ``table_run`` where a
-      table tells where it goes, and ``shuffle_run`` between channels and pixels; codes of which none lie together (``scatter``).
+      table tells where it goes, and ``shuffle_run`` between channels and pixels; codes of stretches that are no whole words
+      (``unaligned``); codes of which none lie together (``scatter``), and each time that a row of them begins (``table_row``);
+      each code that is repeated (``repeat_value``).
 
     ``wide``: kernels of their own for activations above 8 bits; what they do not state is that of the others.
     ``cycles_per_call``: of a layer that has cycles per element, by default ``cycles_per_layer``.

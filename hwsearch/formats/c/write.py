@@ -90,7 +90,9 @@ def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
             )
     steps = list(lowering.steps())
     offsets, arena_bytes = place(lives(lowering, steps))
-    constants = [(constant.name, constant.values.size * _width(constant.kind)) for step in steps for constant in step.constants]
+    constants = [
+        (constant.name, constant.values.size * type_bytes(constant.kind)) for step in steps for constant in step.constants
+    ]
     return Program(
         qgraph,
         lowering,
@@ -283,7 +285,8 @@ def _lines(texts: list[str]) -> str:
     return "\n".join("    " + " ".join(f"{t}," for t in texts[i : i + PER_LINE]) for i in range(0, len(texts), PER_LINE))
 
 
-def _width(kind: str) -> int:
+def type_bytes(kind: str) -> int:
+    """Bytes of the C type ``kind``."""
     return int(np.dtype("float32" if kind == "float" else kind.removesuffix("_t")).itemsize)
 
 

@@ -14,6 +14,9 @@ from torch import Tensor
 from hwmodels.workload import Bend, Map, Work
 from searchspaces.ops.base import Op, Roles, Shape
 
+Variant = Literal["", "gelu", "sampled", "logistic", "gated"]
+"""Of ``workload.Map``."""
+
 
 @dataclass(frozen=True)
 class Activation(Op):
@@ -22,7 +25,7 @@ class Activation(Op):
 
     family: ClassVar[str] = "unary"
     function: ClassVar[Bend] = "function"
-    variant: ClassVar[Literal["", "gelu"]] = ""
+    variant: ClassVar[Variant] = ""
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """The function itself."""
@@ -101,6 +104,7 @@ class Sigmoid(Activation):
     """``1 / (1 + exp(-x))``."""
 
     kind: ClassVar[str] = "sigmoid"
+    variant: ClassVar[Variant] = "logistic"
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return torch.sigmoid(x)
@@ -111,6 +115,7 @@ class Tanh(Activation):
     """Hyperbolic tangent."""
 
     kind: ClassVar[str] = "tanh"
+    variant: ClassVar[Variant] = "logistic"
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return torch.tanh(x)
@@ -121,7 +126,7 @@ class Gelu(Activation):
     """``x`` times the normal distribution function of x, by erf, or ``approximate`` "tanh" (Hendrycks and Gimpel 2016)."""
 
     kind: ClassVar[str] = "gelu"
-    variant: ClassVar[Literal["", "gelu"]] = "gelu"
+    variant: ClassVar[Variant] = "gelu"
 
     approximate: Literal["none", "tanh"] = "none"
 
@@ -134,6 +139,7 @@ class Silu(Activation):
     """``x sigmoid(x)``."""
 
     kind: ClassVar[str] = "silu"
+    variant: ClassVar[Variant] = "gated"
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return F.silu(x)
@@ -206,6 +212,7 @@ class Exp(Activation):
     """``exp(x)``."""
 
     kind: ClassVar[str] = "exp"
+    variant: ClassVar[Variant] = "sampled"
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return torch.exp(x)
@@ -216,6 +223,7 @@ class Log(Activation):
     """The natural logarithm."""
 
     kind: ClassVar[str] = "log"
+    variant: ClassVar[Variant] = "sampled"
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return torch.log(x)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class Elementwise(Op):
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
     takes: ClassVar[tuple[str, ...]] = ("other",)
     function: ClassVar[Function] = "add"
+    variant: ClassVar[Literal["", "difference"]] = ""
 
     constant_first: bool = False
 
@@ -43,7 +44,7 @@ class Elementwise(Op):
         return self.of(inputs[0], weights["other"])
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Map(self.function, arity=2)
+        return Map(self.function, arity=2, variant=self.variant)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Sub(Elementwise):
 
     kind: ClassVar[str] = "sub"
     aligns: ClassVar[bool] = True
+    variant: ClassVar[Literal["", "difference"]] = "difference"
 
     def of(self, a: Tensor, b: Tensor) -> Tensor:
         return a - b
@@ -106,6 +108,7 @@ class SquaredDifference(Elementwise):
     kind: ClassVar[str] = "squared_difference"
     aligns: ClassVar[bool] = True
     function: ClassVar[Function] = "mul"
+    variant: ClassVar[Literal["", "difference"]] = "difference"
 
     def of(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b) ** 2

@@ -22,6 +22,7 @@ class Reduction(Op):
 
     family: ClassVar[str] = "pool"
     function: ClassVar[Function] = "add"
+    rooted: ClassVar[bool] = False
 
     axes: tuple[int, ...] = (2, 3)
     keepdims: bool = True
@@ -34,7 +35,7 @@ class Reduction(Op):
         return tuple(side for axis, side in enumerate(shape) if axis not in over)
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
-        return Reduce(elements(tuple(inputs[0][axis] for axis in self.axes)), function=self.function)
+        return Reduce(elements(tuple(inputs[0][axis] for axis in self.axes)), function=self.function, rooted=self.rooted)
 
     def window(self, weights: Roles) -> Window | None:
         return None
@@ -113,6 +114,7 @@ class Std(Reduction):
 
     kind: ClassVar[str] = "std"
     function: ClassVar[Function] = "mul"
+    rooted: ClassVar[bool] = True
 
     correction: int = 0
 

@@ -2,7 +2,7 @@
 
 Of 8-bit codes every function is a table. Of 16-bit codes it is what TensorFlow Lite Micro keeps where that has a kernel: 513
 places with straight lines between, or its logistic function; any other is a table of all codes, as it is in the engine: 128 KiB
-of constants for each such operator, or 64 where it writes bytes.
+of constants for each such operator, or 64 where it writes bytes. Prices count all of them (``hwmodels.pricing.constants_c``).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hwsearch.quant.engine.operators import activation, lookup, softmax
 from hwsearch.quant.engine.steps import Site, codes, functions, prepared
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, Relu6, Sigmoid, Silu, Tanh, bounds
+from searchspaces.ops.maps.activation import Abs, Activation, Clip, LeakyRelu, Neg, Relu, Relu6, Sigmoid, Silu, Tanh, bounds
 
-BENDS = (Relu, Relu6, Clip, LeakyRelu)
+BENDS = (Relu, Relu6, Clip, LeakyRelu, Abs, Neg)
 """Functions of 16-bit codes that are a bound or a slope."""
 FARTHEST = float(np.finfo(np.float32).max)
 INT16_MOST, INT32_MOST = 2**15 - 1, 2**31 - 1
@@ -77,11 +77,21 @@ def _bend(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     assert isinstance(node.op, Activation)
     low, high = bounds(node.op)
     record = step.record(
-        "layer", "hws_bend_layer", in_zero=source.zero_point, in_bytes=container_bytes(source), in_scale=real(source.scale),
-        slope=real(node.op.slope if isinstance(node.op, LeakyRelu) else 1.0), low=real(max(low, -FARTHEST)),
-        high=real(min(high, FARTHEST)), out_bytes=container_bytes(target), **rounded(target),
+        "layer", "hws_bend_layer", in_zero=source.zero_point, in_bytes=container_bytes(source),
+        in_scale=real(-source.scale if isinstance(node.op, Neg) else source.scale), slope=real(_below_zero(node.op)),
+        low=real(max(low, -FARTHEST)), high=real(min(high, FARTHEST)), out_bytes=container_bytes(target), **rounded(target),
     )  # fmt: skip
     _call(lowering, node, step, f"hws_bend({record}, {{0}}, {{{{out}}}}, {{1}});")
+
+
+def _below_zero(op: Activation) -> float:
+    """The slope of what ``BENDS`` lists, below zero."""
+    match op:
+        case LeakyRelu(slope=slope):
+            return slope
+        case Abs():
+            return -1.0
+    return 1.0
 
 
 def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.ndarray, dict[str, int]] | None:

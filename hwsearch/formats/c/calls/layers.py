@@ -71,7 +71,7 @@ def _layer(
     slopes = requant.slopes(node, outputs)
     owner = same_weights(lowering.qgraph, node.name)
     if owner == node.name:
-        step.array("weights", "uint8_t", bit_packing.pack(rows, layer.bits))
+        step.array("weights", "uint8_t", bit_packing.pack(rows, layer.bits), pooled=False)
     biases = step.array("bias", "int64_t" if source.is_wide else "int32_t", bias)
     members = _multipliers(step, fixed_point.layer_multipliers(layer, source, target), wide, largest, "")
     if slopes is not None:

@@ -56,11 +56,12 @@ class LoweredNode:
     """One node of the graph as C.
 
     ``calls`` have ``{out}``, ``{scratch}`` and ``{in0}``, ``{in1}``, ... where addresses go. Names of constants and records stand
-    for ``identifier_name``.
+    for ``identifier_name``. ``pool``: type and bytes of each constant of this and earlier steps -> its address.
     """
 
     node: Node
     identifier: str
+    pool: dict[tuple[str, bytes], str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     scratch_bytes: int = 0
     records: list[Record] = field(default_factory=list)
@@ -71,10 +72,19 @@ class LoweredNode:
         self.records.append(Record(name, kind, members))
         return f"&{self.identifier}_{name}"
 
-    def array(self, name: str, kind: str, values: np.ndarray) -> str:
-        """Add a constant; gives its address."""
+    def array(self, name: str, kind: str, values: np.ndarray, *, pooled: bool = True) -> str:
+        """Add a constant, unless an earlier one (``pooled``) is equal to it: the mask of many blocks stands once.
+
+        Returns: its address.
+        """
+        address = f"{self.identifier}_{name}"
+        if pooled:
+            # Equal numbers of one C type are equal there, whatever holds them here.
+            key = (kind, values.astype(np.float32 if kind == "float" else np.int64).tobytes())
+            if (earlier := self.pool.setdefault(key, address)) != address:
+                return earlier
         self.constants.append(Constant(name, kind, values))
-        return f"{self.identifier}_{name}"
+        return address
 
     def scratch(self, size: int) -> str:
         """Take ``size`` further bytes of scratch memory; gives their address."""
@@ -143,8 +153,9 @@ class Lowering:
 
     def steps(self) -> Iterator[LoweredNode]:
         """Every operation but the input, in execution order."""
+        pool: dict[tuple[str, bytes], str] = {}
         for index, node in enumerate(self.qgraph.graph.nodes[1:]):
-            step = LoweredNode(node, f"step_{index}")
+            step = LoweredNode(node, f"step_{index}", pool)
             lower = LOWERS.get(node.op)
             assert lower is not None, "check comes first"
             lower.calls(self, node, step)

@@ -18,8 +18,8 @@ from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Mi
 
 RULE = "gemmlowp"
 """The rule of ``requant`` by which the kernels compute."""
-REAL_BYTES = 4
-"""Of a number of single precision."""
+REAL_BYTES, FLAG_BYTES = 4, 1
+"""Of a number of single precision, and of a place of a mask."""
 
 
 class _Operands:
@@ -73,6 +73,10 @@ class _Operands:
     def numbers(self, values: torch.Tensor, name: str = "other") -> tuple[str, Broadcast]:
         """A constant that stays real."""
         return self._constant(values.numpy().astype(np.float32), "float", name)
+
+    def flags(self, values: torch.Tensor, name: str) -> tuple[str, Broadcast]:
+        """A mask, a byte for each place."""
+        return self._constant((values != 0).numpy().astype(np.uint8), "uint8_t", name)
 
     def _constant(self, found: np.ndarray, kind: str, name: str = "other") -> tuple[str, Broadcast]:
         shape = tuple(found.shape)
@@ -143,7 +147,7 @@ def _bent(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 def _chosen(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     """One of two, by a constant mask."""
     operands = _Operands(lowering, node, step, numbers=node.weights.get("other"))
-    _of_three(operands, step, "CHOSEN", operands.numbers(node.weights["mask"] != 0, "mask"))
+    _of_three(operands, step, "CHOSEN", operands.flags(node.weights["mask"], "mask"), FLAG_BYTES)
 
 
 def _affine(lowering: Lowering, node: Node, step: LoweredNode) -> None:
@@ -155,8 +159,10 @@ def _affine(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     _of_three(operands, step, "AFFINE", operands.numbers(node.weights["shift"].view(sides), "shift"))
 
 
-def _of_three(operands: _Operands, step: LoweredNode, function: str, third: tuple[str, Broadcast]) -> None:
-    record = _real_layer(operands, step, function)
+def _of_three(
+    operands: _Operands, step: LoweredNode, function: str, third: tuple[str, Broadcast], third_bytes: int = REAL_BYTES
+) -> None:
+    record = _real_layer(operands, step, function, c_bytes=third_bytes)
     (a, b, c), sides = (*operands.addresses, third[0]), (*operands.broadcasts, third[1])
     by = [step.record(name, "hws_broadcast", inner=side.inner, count=side.count) for name, side in zip("abc", sides, strict=True)]
     step.calls.append(f"hws_real_of_three({record}, {a}, {by[0]}, {b}, {by[1]}, {c}, {by[2]}, {{out}}, {operands.elements});")
@@ -166,8 +172,7 @@ def _real(operands: _Operands, step: LoweredNode, function: str, slope: float = 
     _pairwise("hws_real", _real_layer(operands, step, function, slope), operands, step)
 
 
-def _real_layer(operands: _Operands, step: LoweredNode, function: str, slope: float = 1.0) -> str:
-    members: dict[str, str | int] = {}
+def _real_layer(operands: _Operands, step: LoweredNode, function: str, slope: float = 1.0, **members: str | int) -> str:
     for side, fmt in zip("ab", operands.formats, strict=True):
         if fmt is None:
             members |= {f"{side}_bytes": REAL_BYTES}

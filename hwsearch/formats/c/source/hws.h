@@ -67,7 +67,7 @@ void hws_mul(const hws_mul_layer *layer, const void *a, const hws_broadcast *bro
  * precision. */
 enum { HWS_SUM, HWS_DIFFERENCE, HWS_SMALLER, HWS_LARGER, HWS_BENT, HWS_PRODUCT, HWS_QUOTIENT, HWS_SQUARE };
 typedef struct {
-    int32_t function, a_zero, b_zero, a_bytes, b_bytes, out_bytes;
+    int32_t function, a_zero, b_zero, a_bytes, b_bytes, c_bytes, out_bytes;
     float a_scale, b_scale, slope, out_scale;
     int32_t out_zero, out_min, out_max;
 } hws_real_layer;
@@ -75,11 +75,11 @@ typedef struct {
 void hws_real(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
               const hws_broadcast *broadcast_b, void *out, int32_t elements);
 
-/* Functions of three, the third one always numbers of single precision: the first where the third is not zero, else the second; the
- * first times the second, plus the third; the sum of two, times the third where it is negative. */
+/* Functions of three, the third one always constant: the first where the third, a byte, is not zero, else the second; and, with
+ * numbers of single precision, the first times the second, plus the third; the sum of two, times the third where it is negative. */
 enum { HWS_CHOSEN, HWS_AFFINE, HWS_SUM_BENT };
 void hws_real_of_three(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
-                       const hws_broadcast *broadcast_b, const float *c, const hws_broadcast *broadcast_c, void *out,
+                       const hws_broadcast *broadcast_b, const void *c, const hws_broadcast *broadcast_c, void *out,
                        int32_t elements);
 
 /* A real value, times `slope` where it is negative, within low .. high. */

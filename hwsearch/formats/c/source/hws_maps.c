@@ -124,13 +124,14 @@ static inline float of_three(int32_t function, float x, float y, float z) {
 }
 
 void hws_real_of_three(const hws_real_layer *layer, const void *a, const hws_broadcast *broadcast_a, const void *b,
-                       const hws_broadcast *broadcast_b, const float *c, const hws_broadcast *broadcast_c, void *out,
+                       const hws_broadcast *broadcast_b, const void *c, const hws_broadcast *broadcast_c, void *out,
                        int32_t elements) {
     const hws_real_layer own = *layer;
     cursor of_a = first(broadcast_a), of_b = first(broadcast_b), of_c = first(broadcast_c);
     for (int32_t i = 0; i < elements; i++) {
         const float x = operand(a, next(&of_a), own.a_bytes, own.a_zero, own.a_scale);
-        const float y = operand(b, next(&of_b), own.b_bytes, own.b_zero, own.b_scale), z = c[next(&of_c)];
+        const float y = operand(b, next(&of_b), own.b_bytes, own.b_zero, own.b_scale);
+        const float z = operand(c, next(&of_c), own.c_bytes, 0, 1);
         const float value = of_three(own.function, x, y, z);
         hws_store(out, i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
     }

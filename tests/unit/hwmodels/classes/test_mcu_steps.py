@@ -56,7 +56,8 @@ def test_bilinear_bytes_have_a_kernel_of_integers() -> None:
     ("work", "found"),
     [
         (Reduce(20), {"mean": 3, "mean_value": 60}),
-        (Reduce(20, function="mul"), {"deviation": 3, "deviation_value": 60}),
+        (Reduce(20, function="mul", rooted=True), {"deviation": 3, "deviation_value": 60}),
+        (Reduce(20, function="mul"), {"variance": 3, "deviation_value": 60}),
         (Reduce(4, function="compare", kernel=(2, 2), stride=2), {"window": 3, "window_value": 12}),
         (Reduce(4, kernel=(2, 2), stride=2), {"average": 3, "average_value": 12}),
     ],
@@ -83,6 +84,23 @@ def test_functions_of_wide_codes() -> None:
     assert detailed(one(Map("slope"))) == detailed(one(Map("function"))) == {"unary": 60}
     assert detailed(one(Map("slope")), wide=True) == {"bend": 60}
     assert detailed(one(Map("function")), wide=True) == {"unary": 60}
+    for variant, key in (("logistic", "curve"), ("gated", "gated"), ("sampled", "unary"), ("gelu", "unary")):
+        assert detailed(one(Map("function", variant=variant)), wide=True) == {key: 60}  # type: ignore[arg-type]
+        assert detailed(one(Map("function", variant=variant))) == {"unary": 60}  # type: ignore[arg-type]
+
+
+def test_differences_are_computed_on_real_values() -> None:
+    for function in ("add", "mul"):
+        assert detailed(one(Map(function, arity=2, variant="difference"), inputs=2)) == {"real": 60}  # type: ignore[arg-type]
+
+
+def test_repetitions_read_each_code_once() -> None:
+    assert detailed(one(Move("repeat"), writes=(6, 4, 5))) == {"repeat": 120, "repeat_value": 60}
+
+
+def test_nearest_pixels_are_copied_in_one_row_and_then_as_rows() -> None:
+    """Each of 4 x 10 pixels of three bytes by itself, and four rows."""
+    assert detailed(one(Move("resize"), SMALL, LARGE)) == {"resize": 240, "run": 40 + 4, "unaligned": 240}
 
 
 def test_sums_with_repeated_operands() -> None:
@@ -100,7 +118,9 @@ def test_products_fill_lanes() -> None:
 
 
 def test_moves_cost_by_the_stretches_that_lie_together() -> None:
-    assert detailed(one(Move("concat"), inputs=2, writes=(6, 4, 5))) == {"concat": 120, "run": 40}
+    assert detailed(one(Move("concat"), inputs=2, writes=(6, 4, 5))) == {"concat": 120, "run": 40, "unaligned": 120}
+    assert detailed(one(Move("concat"), inputs=2, writes=(8, 4, 5))) == {"concat": 160, "run": 40}
+    assert detailed(one(Move("concat"), inputs=2, writes=(6, 4, 5)), wide=True)["unaligned"] == 120
     assert detailed(one(Move("pad"))) == {"pad": 60, "table_run": 20}
     heads = Move("transpose", (1, 20, 3, 4), (0, 2, 1, 3))
     tokens = Tensor("x", 4, 60, 1, -1, (0,), 0, picture=False, axes=(1, 20, 3, 4))
@@ -132,7 +152,11 @@ def test_chosen_places_leave_together_what_lies_behind_their_axes(
     tensors = [Tensor(name, *SMALL, *ends, i, axes=(1, *SMALL)) for i, (name, ends) in enumerate(ENDS)]
     workload = Workload("one", (Layer("y", Move(how, along=along), (0,), 1),), tuple(tensors), ("x", "y"))
     key = {"slice": "run", "copy": "table_run", "gather": "table_run"}[how]
-    found = {"scatter": 60} if runs is None else {"copy" if how == "gather" else how: 60, key: runs}
+    found = {"copy" if how == "gather" else how: 60, key: runs or 0}
+    if runs is None:
+        found = {"scatter": 60, "table_row": 3 * 4}
+    elif how == "slice" and 60 / runs % 4:
+        found["unaligned"] = 60
     assert detailed(workload, last=(last, last)) == found
 
 
