@@ -56,7 +56,7 @@ def _channels_first(model: StoredModel, shape: Sequence[int]) -> bool:
     """By how the file turns its input; where it does not, by which side is one of channels of a picture."""
     turns = set()
     for operator in model.operators:
-        if operator.name == "TRANSPOSE" and operator.inputs[0] == model.input:
+        if operator.name == "TRANSPOSE" and len(operator.inputs) == 2 and operator.inputs[0] == model.input:
             order = model.tensors[operator.inputs[1]].data
             turns.add(None if order is None else tuple(int(axis) for axis in order.reshape(-1)))
     if TO_CHANNELS_LAST in turns or TO_CHANNELS_FIRST in turns:

@@ -47,6 +47,8 @@ def _cuts(call: Call, sides: list[int]) -> Cuts:
         elif has("NewAxis", entry):
             kept.append(None)
         elif has("ShrinkAxis", entry):
+            if not -sides[axis] <= start < sides[axis]:
+                raise NotRead(f"place {start} of {sides[axis]}")
             at = start % sides[axis]
             parts.append(slice(at, at + 1, 1))
         else:

@@ -71,6 +71,8 @@ class Walk(Builder):
         output = self.values.get(self.model.output)
         if not isinstance(output, Map):
             raise FileError("nothing computes the output of the network from the picture")
+        if self.model.output in self.blocks:
+            raise FileError("the output of the network is a picture that is taken apart (SPACE_TO_BATCH_ND)")
         if len(output.axes) == 4 and is_last(self.shape(output), self.given):
             output = self.turned(output, TO_CHANNELS_FIRST)
         return self.up_to(self.lying(output))

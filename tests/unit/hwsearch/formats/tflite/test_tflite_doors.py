@@ -136,6 +136,35 @@ def test_a_picture_taken_apart_is_a_dilated_convolution(operator: str, tmp_path:
             file_network.load(path)
 
 
+def test_a_transpose_without_its_operands_does_not_tell_the_order_of_axes(tmp_path: Path) -> None:
+    net = Net()
+    x = net.tensor("x", (1, HEIGHT, WIDTH, 3), "float32")
+    _, picture = net.body(x)
+    net.op("TRANSPOSE", [x], net.tensor("nothing", (1,), "float32"))
+    found = readers.inspect(net.write(tmp_path, [x], [picture]))
+    assert found.graph.uncounted == ("TRANSPOSE nothing: its order is left out",)
+    net.op("TRANSPOSE", [], net.tensor("either", (1,), "float32"))
+    with pytest.raises(FileError, match="cannot be read"):
+        readers.inspect(net.write(tmp_path, [x], [picture]))
+
+
+def test_an_output_that_is_taken_apart_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    x = net.tensor("x", (1, HEIGHT, WIDTH, 3), "float32")
+    apart = net.tensor("apart", (4, HEIGHT // 2, WIDTH // 2, 3), "float32")
+    net.op("SPACE_TO_BATCH_ND", [x, net.constant(np.array([2, 2], I32)), net.constant(np.zeros((2, 2), I32))], apart)
+    with pytest.raises(FileError, match="taken apart"):
+        readers.inspect(net.write(tmp_path, [x], [apart]))
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+    net = Net()
+    x, y = net.tensor("x", (1, HEIGHT, WIDTH, 3), "float32"), net.tensor("y", (1, HEIGHT, WIDTH), "float32")
+    begin, end, steps = (net.constant(np.array(at, I32)) for at in ([0, 0, 0, 5], [1, HEIGHT, WIDTH, 6], [1, 1, 1, 1]))
+    net.op("STRIDED_SLICE", [x, begin, end, steps], y, Options("StridedSliceOptions", {"ShrinkAxisMask": 8}))
+    assert "place 5 of 3" in readers.inspect(net.write(tmp_path, [x], [y])).graph.uncounted[0]
+
+
 def test_the_width_of_what_lies_between_a_transposed_convolution_and_its_shuffle(tmp_path: Path) -> None:
     random, net = np.random.default_rng(0), Net()
     x = net.tensor("x", (1, HEIGHT, WIDTH, 3), "int8", scale=1 / 255, zero_point=-128)
