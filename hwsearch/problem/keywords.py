@@ -8,19 +8,22 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hwmodels.errors import UsageError, closest
+from hwmodels.errors import FileError, UsageError, closest
+from hwsearch.documents import reading
 from hwsearch.problem.request import Request
 
 PATHS = ("weights", "images", "run_dir")
 LISTS = ("dropped", "branches", "weight_bits", "activation_bits", "methods", "input_size")
 NAMES = ("network", "model", "target")
+HINT = "Sizes are (height, width), widths numbers or names of formats; `help(hwsearch.optimize)` tells more."
 
 
 def request(given: Mapping[str, Any]) -> Request:
     """The request of keyword arguments.
 
     Raises:
-        UsageError: one has a name that no field of ``Request`` has, or is an object where a name is wanted.
+        UsageError: one has a name that no field of ``Request`` has, is an object where a name is wanted, or has another type or
+            other bounds than its field.
     """
     known = [field.name for field in fields(Request)]
     for name in given:
@@ -44,6 +47,10 @@ def request(given: Mapping[str, Any]) -> Request:
         value = found.get(name)
         if isinstance(value, list):
             found[name] = tuple(value)
-        elif isinstance(value, str | int):
+        elif isinstance(value, str | int) and name != "input_size":
             found[name] = (value,)
-    return Request(**found)
+    Request(**found)  # says more of its own mistakes than a list of fields can
+    try:
+        return reading.checked(found, Request, Path("optimize"), "called so", HINT)
+    except FileError as error:
+        raise UsageError(error.message, error.hint) from None

@@ -36,6 +36,12 @@ def test_paths_and_lists_as_people_write_them() -> None:
         ({"model": nn.ReLU()}, "model is ReLU, not text"),
         ({"network": nn.ReLU()}, "network is ReLU, not text"),
         ({"target": 3}, "target is int, not text"),
+        ({"input_size": "540x960"}, "input_size: Input should be a valid tuple"),
+        ({"input_size": (64, 64, 3)}, "input_size: Tuple should have at most 2 items"),
+        ({"input_size": 64}, "input_size: Input should be a valid tuple"),
+        ({"images": 5}, "images: Input is not a valid path"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"methods": "none"}, "no quantization method is called 'none'"),
     ],
 )
 def test_what_is_wrong_is_told(given: dict[str, object], said: str) -> None:
