@@ -51,12 +51,15 @@ def own_twin(target: Device, workload: Workload, layer: Layer, bits: tuple[int, 
             found.append({"unary": n})
         case "pool":
             found += [{"mean": n, "mean_value": source.elements}, {"pool": n}]
-        case "concat":
-            found += [{"concat": n, "run": sum(t.height * t.width for t in read)}, {"concat": n}]
-        case "slice" | "resize":
-            found += [{layer.label: n, "run": out.height * out.width}, {layer.label: n}]
+        case "concat" | "slice" | "resize":
+            stretches = sum(t.height * t.width for t in read) if layer.label == "concat" else out.height * out.width
+            if layer.label == "resize":
+                stretches = source.height * out.width + out.height - source.height
+            whole_words = n / stretches * (2 if max(bits[1:]) > 8 else 1) % 4 == 0
+            found += [] if whole_words else [{layer.label: n, "run": stretches, "unaligned": n}]
+            found += [{layer.label: n, "run": stretches}, {layer.label: n}]
         case "repeat":
-            found.append({"repeat": n})
+            found += [{"repeat": n, "repeat_value": source.elements}, {"repeat": n}]
         case "pixel_shuffle":
             found += [{"shuffle": n, "shuffle_run": out.height * out.width}, {"shuffle": n}]
     for parts in found:
