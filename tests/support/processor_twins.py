@@ -68,9 +68,11 @@ def own_twin(target: Device, workload: Workload, layer: Layer, bits: tuple[int, 
             cycles |= {key: mcu.wide.cycles_per_element[key] for key in parts if key in mcu.wide.cycles_per_element}
         if None not in cycles.values():
             made = sum(cycles[key].value * times for key, times in parts.items())  # type: ignore[union-attr]
-            if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize"):
+            if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize") and max(bits[1:]) > 8:
                 # Wide codes never move faster.
-                made = max(made, sum(mcu.cycles_per_element[key].value * times for key, times in parts.items()))
+                narrow = own_twin(target, workload, layer, (bits[0], 8, 8))
+                assert narrow is not None
+                made = max(made, narrow)
             return made
     return None
 
