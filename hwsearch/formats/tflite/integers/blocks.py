@@ -19,12 +19,13 @@ Shuffle = tuple[int, PixelShuffle | PixelUnshuffle]
 
 
 class Blocks(Nodes):
-    """Tensors between the steps of a shuffle have no node: ``split`` and ``shuffled`` are those around a transpose, ``rows`` the
-    slices by their tensor, axis, first place and number of places; ``beside``: slices put side by side."""
+    """Tensors between the steps of a shuffle have no node: ``split`` and ``shuffled`` are those around a transpose, ``flat`` those
+    in front of slices, ``beside`` slices put side by side; ``rows``: slices by tensor, axis, first place and number of places."""
 
     def __init__(self, model: StoredModel) -> None:
         super().__init__(model)
         self.split: dict[int, Shuffle] = {}
+        self.flat: dict[int, Shuffle] = {}
         self.shuffled: dict[int, Shuffle] = {}
         self.rows: dict[int, tuple[int, int, int, int]] = {}
         self.beside: dict[int, Shuffle] = {}
@@ -53,24 +54,25 @@ class Blocks(Nodes):
             if self.shape(operator.outputs[0]) == self._whole(source, op):
                 self.put(operator.outputs[0], op, (self.source(source),))
                 return
-        elif (first := self._first(self.shape(operator.inputs[0]), self.shape(operator.outputs[0]))) is not None:
-            self.split[operator.outputs[0]] = (operator.inputs[0], first)
+        elif self._begins(operator):
             return
         raise NotCounted("RESHAPE that is no part of a pixel shuffle")
 
-    def _first(self, before: tuple[int, ...], after: tuple[int, ...]) -> PixelShuffle | PixelUnshuffle | None:
-        """The shuffle whose first step makes a tensor of ``after`` of one of ``before``; None where there is none."""
-        if not len(before) == len(after) == 4 or not all(after):
-            return None
+    def _begins(self, operator: StoredOperator) -> bool:
+        """Whether it is the first step of a shuffle, in front of a transpose, or of slices; which is remembered."""
+        source, target = operator.inputs[0], operator.outputs[0]
+        before, after = self.shape(source), self.shape(target)
+        if not len(before) == len(after) == 4 or not all((*before, *after)):
+            return False
         rows, second, third, values = after
         if before == (1, rows * second, third * second, values // second):
-            return PixelUnshuffle(second)
-        if before == (1, rows, second, third * values) and values % third == 0:
-            return PixelShuffle(third)
+            self.split[target] = source, PixelUnshuffle(second)
+        elif before == (1, rows, second, third * values) and values % third == 0:
+            self.split[target] = source, PixelShuffle(third)
         factor = values // before[3]
         if rows == 1 and factor > 1 and before == (1, second * factor, third, values // factor) and third % factor == 0:
-            return PixelUnshuffle(factor)
-        return None
+            self.flat[target] = source, PixelUnshuffle(factor)
+        return target in self.split or target in self.flat
 
     def _whole(self, source: int, op: PixelShuffle | PixelUnshuffle) -> tuple[int, ...]:
         _, height, width, channels = self.shape(source)
@@ -91,7 +93,7 @@ class Blocks(Nodes):
         along = {int(other.options["Axis"]) for other in readers if other.name == "CONCATENATION"}
         if len(readers) != 1 or not along or (axis, *along) not in ((CHANNELS, WIDTH), (WIDTH, CHANNELS)):
             return False
-        if axis == WIDTH and operator.inputs[0] not in self.split:
+        if axis == WIDTH and operator.inputs[0] not in self.flat:
             return False
         first, count = int(self.constant(operator, 1)[axis]), int(self.constant(operator, 2)[axis])
         self.rows[index] = operator.inputs[0], axis, first, count
@@ -113,7 +115,7 @@ class Blocks(Nodes):
         if axis == CHANNELS:
             self.beside[operator.outputs[0]] = source, PixelShuffle(len(found))
             return True
-        start, op = self.split[source]
+        start, op = self.flat[source]
         if op != PixelUnshuffle(len(found)):
             raise NotCounted("CONCATENATION of slices that are no pixel shuffle")
         self.put(operator.outputs[0], op, (self.source(start),))
