@@ -19,8 +19,8 @@ Shuffle = tuple[int, PixelShuffle | PixelUnshuffle]
 
 
 class Blocks(Nodes):
-    """Tensors between the steps of a shuffle have no node: ``split`` and ``shuffled`` are those around a transpose, ``flat`` those
-    in front of slices, ``beside`` slices put side by side; ``rows``: slices by tensor, axis, first place and number of places."""
+    """Tensors between the steps of a shuffle have no node: ``split`` and ``shuffled`` are around a transpose, ``flat`` in front
+    of slices, ``beside`` slices put side by side; ``rows``: slices by tensor, axis, first place and number of places."""
 
     def __init__(self, model: StoredModel) -> None:
         super().__init__(model)
