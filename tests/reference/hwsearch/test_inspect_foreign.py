@@ -20,6 +20,7 @@ from hwsearch.cli import main
 from hwsearch.formats.onnx.float_network import to_float_model
 from hwsearch.formats.reading import pricing
 from hwsearch.formats.reading.readers import bits_of, inspect
+from hwsearch.formats.writing import exporters
 from hwsearch.formats.writing.exporters import EXPORTERS
 from searchspaces.ir.lower import to_workload
 
@@ -61,7 +62,8 @@ def test_files_quantized_by_onnx_runtime_cost_what_int8_costs(
     assert [layer.shape for layer in found.layers] == [tuple(n.weights["weight"].shape) for n in graph.convs]
     assert found.weight_bytes == sum(n.weights["weight"].numel() for n in graph.convs)
     price = pricing.price(found, "ethos-u55-128", (48, 64))
-    expected = cost.uniform(catalogue.load("ethos-u55-128"), to_workload(graph, 48, 64), Precision.parse("W8A8"))
+    device = catalogue.load("ethos-u55-128")
+    expected = cost.uniform(device, exporters.shipped(to_workload(graph, 48, 64), device), Precision.parse("W8A8"))
     assert price.latency_s == pytest.approx(expected.latency_s)
     assert price.weight_bytes == expected.weight_bytes
 
