@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from torch import Tensor
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
 from hwsearch.formats.tflite.writing.form import form
@@ -20,6 +20,9 @@ from searchspaces.ops.maps.activation import Gelu
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.ops.reductions.softmax import Softmax
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
@@ -33,7 +36,15 @@ def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> 
         keep: make every tensor readable after a run.
     Raises:
         FileError: LiteRT cannot execute the file.
+        UsageError: it is not installed.
     """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        raise UsageError(
+            "a TFLite file is compared with LiteRT before it is used, and LiteRT is not installed",
+            'Install it with: pip install "hwsearch[tflite]". `hwsearch inspect` reads and prices the file without it.',
+        ) from None
     kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
     try:
         made = Interpreter(
