@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +30,16 @@ WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
 
 
+def _library() -> ModuleType:
+    try:
+        return import_module("ai_edge_litert.interpreter")
+    except ImportError:
+        raise UsageError(
+            "a TFLite file is compared with LiteRT before it is used, and LiteRT is not installed",
+            'Install it with: pip install "hwsearch[tflite]". `hwsearch inspect` reads and prices the file without it.',
+        ) from None
+
+
 def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> Interpreter:
     """An interpreter with its tensors allocated.
 
@@ -38,16 +50,10 @@ def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> 
         FileError: LiteRT cannot execute the file.
         UsageError: it is not installed.
     """
+    library = _library()
+    kernels = library.OpResolverType.BUILTIN_REF if reference else library.OpResolverType.AUTO
     try:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    except ImportError:
-        raise UsageError(
-            "a TFLite file is compared with LiteRT before it is used, and LiteRT is not installed",
-            'Install it with: pip install "hwsearch[tflite]". `hwsearch inspect` reads and prices the file without it.',
-        ) from None
-    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-    try:
-        made = Interpreter(
+        made: Interpreter = library.Interpreter(
             model_content=data,
             num_threads=1,
             experimental_op_resolver_type=kernels,
@@ -99,6 +105,7 @@ class LiteRtPlan:
     instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False, file: bytes | None = None) -> None:
+        _library()
         flavour = "reference" if reference else "litert"
         self.executed = form(qgraph, write.RULES[flavour])
         self.tolerance = reference_tolerance(self.executed) if reference else tolerance(self.executed)
