@@ -283,12 +283,11 @@ def _copied(workload: Workload, layer: Layer) -> list[tuple[int, int]]:
 
 
 def _sides(workload: Workload, layer: Layer, copied: int) -> dict[str, int]:
-    """Sides of the copy of a tensor: of a part that is joined along another axis than the channels, its own."""
-    part, whole = workload.tensors[copied], workload.tensors[layer.output]
-    found = {"kernel_h": 1, "kernel_w": 1}
-    if not layer.moves("concat") or (part.height, part.width) == (whole.height, whole.width):
-        return found
-    return found | {"in_h": part.height, "in_w": part.width, "out_h": part.height, "out_w": part.width}
+    """Sides of the copy of a tensor: of a part that is joined with others, along whichever axis, its own."""
+    part, one = workload.tensors[copied], {"kernel_h": 1, "kernel_w": 1}
+    if not layer.moves("concat"):
+        return one
+    return one | {"in_h": part.height, "in_w": part.width, "out_h": part.height, "out_w": part.width}
 
 
 def _convolutions(workload: Workload, layer: Layer, array: Array, make: Callable[..., Operation], finish: float) -> list[Part]:
