@@ -17,6 +17,7 @@ from torch.fx import traceback
 
 from hwmodels.errors import FileError
 from hwsearch.formats.exported.archive import safe
+from hwsearch.formats.reading.builder import USUAL_CHANNELS
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from hwsearch.formats.reading.scales import scales_fault
 from hwsearch.formats.reading.sizes import for_all_sizes
@@ -28,8 +29,6 @@ from searchspaces.tracing.sizes import EXAMPLE
 from searchspaces.tracing.trace import trace
 
 AXES = 4
-USUAL = (1, 3, 4)
-"""Channels of pictures."""
 OTHER_PRECISIONS = (torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -208,7 +207,7 @@ def _picture(program: Any, path: Path) -> _Given:
             "Export it with a floating-point picture, without its own conversions, and give its range (--range 0..255).",
         )
     shape = tuple(side if isinstance(side, int) else None for side in picture.shape)
-    last = shape[3] in USUAL and shape[1] not in USUAL
+    last = shape[3] in USUAL_CHANNELS and shape[1] not in USUAL_CHANNELS
     channels, sides = (shape[3], shape[1:3]) if last else (shape[1], shape[2:])
     if channels is None:
         raise FileError(f"{path}: its input is not a picture [N, C, H, W] of known channels")

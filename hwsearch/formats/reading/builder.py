@@ -27,6 +27,8 @@ from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.formulas import TraceSize
 
+USUAL_CHANNELS = (1, 3, 4)
+"""Channels of pictures, by which a file's order of axes is told."""
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 """Axes of ``[N, H, W, C]`` in the order ``[N, C, H, W]``."""
 TO_CHANNELS_LAST = (0, 2, 3, 1)

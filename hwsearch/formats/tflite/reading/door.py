@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwmodels.errors import FileError
-from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
+from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, USUAL_CHANNELS
 from hwsearch.formats.tflite.tables import StoredModel
 
-USUAL = (1, 3, 4)
-"""Channels of pictures."""
 MOST_CHANNELS = 4096
 
 
@@ -61,7 +59,7 @@ def _channels_first(model: StoredModel, shape: Sequence[int]) -> bool:
             turns.add(None if order is None else tuple(int(axis) for axis in order.reshape(-1)))
     if TO_CHANNELS_LAST in turns or TO_CHANNELS_FIRST in turns:
         return TO_CHANNELS_FIRST not in turns
-    return shape[1] in USUAL and shape[3] not in USUAL and shape[2] > 1
+    return shape[1] in USUAL_CHANNELS and shape[3] not in USUAL_CHANNELS and shape[2] > 1
 
 
 def is_last(shape: Sequence[int], given: Door) -> bool:
