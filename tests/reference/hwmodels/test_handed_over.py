@@ -51,7 +51,7 @@ def test_without_the_rule_they_would_be_priced_at_half_and_less(shared: Path) ->
 
 
 def test_what_onnx_runtime_handed_over_are_constants_of_clamps_and_batch_norms(shared: Path) -> None:
-    """Two operators a clamp and six a batch norm that was not folded ran elsewhere, on every board; ViT's layers are not known."""
+    """Two operators a clamp and six a batch norm that was not folded, on every board; which layers of ViT is not known."""
     split = [row for row in aihub._read(shared) if row["runtime"] == "onnx" and row["layers_npu"] and row["layers_cpu"]]
     told = {}
     for row in split:
