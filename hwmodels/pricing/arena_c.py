@@ -6,7 +6,7 @@ kernels gather nothing. A product of two tensors of 8 bits has the second one of
 columns; one of 16 bits has it and a row of the first; a softmax of 16 bits has a row; an interpolation has rows of the output in
 single precision. Operands that are brought into another order or repeated before a step are not counted: a
 workload does not tell. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
-whole call. There are no tables: constants are in flash.
+whole call, as he does states of the frame before and of the next. There are no tables: constants are in flash.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
             reals = layer.work.taps[0] * target.width * target.channels
             buffers.append((row, f"{layer.name} scratch", row, When(NONE, NONE, np.full((choices, choices), REAL_BYTES * reals))))
     for row, tensor in enumerate(workload.tensors):
-        if tensor.producer < 0 or row == workload.layers[-1].output:
+        if tensor.producer < 0 or not tensor.readers:
             build.table(scaled(row, tensor.elements))
         else:
-            last = max(tensor.readers, default=tensor.producer)
+            last = max(tensor.readers)
             buffers.append((tensor.producer, tensor.name, last, scaled(row, tensor.elements)))
     for first, name, last, size_bytes in sorted(buffers, key=lambda buffer: buffer[:2]):
         buffer = build.buffer(name, size_bytes)

@@ -9,9 +9,9 @@ The interpreter knows operators, not layers, so this file says which operators a
 - A composed slope (``Arena.composes_slopes``) is two convolutions and MAXIMUM.
 - A pixel shuffle of int16 is RESHAPE, TRANSPOSE, RESHAPE, and none of them works in place.
 
-An operator's inputs, output and buffers are in use while it runs; the network's output lies there to the end. The planner places
-buffers of equal size in reverse order of the file's tensors. Beside them lie the interpreter's tables. Their layouts are those
-of the C++ structures with pointers of 4 or 8 bytes: 8 on a host, where the structures of the published package also count
+An operator's inputs, output and buffers are in use while it runs; what the network gives lies there to the end. The planner
+places buffers of equal size in reverse order of the file's tensors. Beside them lie the interpreter's tables. Their layouts are
+those of the C++ structures with pointers of 4 or 8 bytes: 8 on a host, where the structures of the published package also count
 allocations and know compressed weights.
 
 Buffers of CMSIS-NN's convolutions hold two gathered patches of int16 (four of int8 with Helium): functions
@@ -45,21 +45,21 @@ HELIUM_DEPTHWISE_BLOCK = 124
 
 
 class Structures(NamedTuple):
-    """Sizes of the interpreter's structures in bytes: of each tensor, each operator, each handle of a kernel's buffer; of the
-    input and output with their quantization; while planning, of each buffer; and what each kind of operator keeps."""
+    """Sizes of the interpreter's structures in bytes: of each tensor, each operator, each handle of a kernel's buffer; of an
+    input or output with its quantization; while planning, of each buffer; and what each kind of operator keeps."""
 
     tensor: int
     operator: int
     handle: int
-    ends: int
+    end: int
     planning: int
     kept: dict[str, int]
 
 
 _PLAIN = {"ADD": 60, "DEPTH_TO_SPACE": 20, "QUANTIZE": 32, "PAD": 56}
 STRUCTURES = {
-    4: Structures(12, 32, 4, 2 * (40 + 20 + 16), 64, _PLAIN | {"CONV_2D": 60, "CONCATENATION": 24}),
-    8: Structures(24, 64, 8, 2 * (64 + 32 + 16), 72, _PLAIN | {"CONV_2D": 80, "CONCATENATION": 80}),
+    4: Structures(12, 32, 4, 40 + 20 + 16, 64, _PLAIN | {"CONV_2D": 60, "CONCATENATION": 24}),
+    8: Structures(24, 64, 8, 64 + 32 + 16, 72, _PLAIN | {"CONV_2D": 80, "CONCATENATION": 80}),
 }
 """By bytes of a pointer."""
 OPTIONS = {"CONV_2D": 28, "ADD": 8, "CONCATENATION": 8, "DEPTH_TO_SPACE": 4, "RESIZE_NEAREST_NEIGHBOR": 4, "RESHAPE": 36}
@@ -68,7 +68,9 @@ CONSTANTS = {"CONV_2D": 2, "PAD": 1, "SLICE": 2, "RESIZE_NEAREST_NEIGHBOR": 1, "
 """Constant tensors of an operator."""
 SLOPES = ("slopes", "slope")
 """Activations that are composed."""
-NAMES: dict[str, str] = {"concat": "CONCATENATION", "repeat": "CONCATENATION", "resize": "RESIZE_NEAREST_NEIGHBOR"}
+NAMES: dict[str, str] = {
+    "concat": "CONCATENATION", "repeat": "CONCATENATION", "copy": "RESHAPE", "resize": "RESIZE_NEAREST_NEIGHBOR"
+}  # fmt: skip
 
 
 def _operator(layer: Layer) -> str:
@@ -116,23 +118,24 @@ class _Lowering:
         self.row = 0
 
     def arena(self) -> Arena:
-        build, last = self.builder, self.workload.layers[-1].output
+        build, tensors = self.builder, self.workload.tensors
+        given = [index for index, tensor in enumerate(tensors) if tensor.producer < 0]
+        left = [index for index, tensor in enumerate(tensors) if not tensor.readers]
         build.step(0)
-        for index, tensor in enumerate(self.workload.tensors):
-            if tensor.producer < 0:
-                self.codes[index] = self.tensor(index)
-                build.use([self.codes[index]])
-                build.table(build.always(self.structures.tensor))
+        for index in given:
+            self.codes[index] = self.tensor(index)
+            build.use([self.codes[index]])
+            build.table(build.always(self.structures.tensor))
         for row, layer in enumerate(self.workload.layers):
             self.row = row
             self.layer(layer)
-        build.use([self.codes[last]])
+        build.use([self.codes[index] for index in left])
         for name, size, on, time in self.scratch:
             build.use([build.buffer(name, size)], on, time)
         build.lines(self.workload, lambda row, pixels: self._scaled(row, pixels * self.workload.tensors[row].channels))
         return build.build(
             alignment=ALIGNMENT,
-            fixed_bytes=int(self.facts.fixed_bytes.value) + self.structures.ends,
+            fixed_bytes=int(self.facts.fixed_bytes.value) + self.structures.end * (len(given) + len(left)),
             planning_bytes=self.structures.planning,
             later_first=True,
         )

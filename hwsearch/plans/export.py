@@ -25,6 +25,7 @@ class Exported:
         replaced: another one was in its place.
         effect: what promotion does to the quality; None where it does nothing.
         commands: what takes the file to its device, in order.
+        states: tensors that a network keeps between the frames of a video: each is one more input and output of the file.
     """
 
     plan: Plan
@@ -34,6 +35,7 @@ class Exported:
     promotion: Promotion
     effect: Effect | None
     commands: list[str]
+    states: list[str]
 
     def document(self) -> dict[str, Any]:
         """All of it for machines."""
@@ -47,6 +49,7 @@ class Exported:
             "weight_bytes": {"plan": self.promotion.bytes_before, "exported": self.promotion.bytes_after},
             "quality": self.effect,
             "commands": self.commands,
+            "states": self.states,
         }
 
 
@@ -86,8 +89,9 @@ def export(
     size = input_size or (plan.input_height, plan.input_width)
     exporter(qgraph, path, metadata=plan.origin, size=size)
     graph, read = qgraph.graph, size if exporter.sized else handover.read_size(opened, qgraph)
+    states = [node.name for node in graph.sources[1:]]
     handed = Handed(path, opened.path, handover.device_of(opened), graph.input.name, read, graph.channels)
-    return Exported(plan, exporter, path, replaced, promotion, effect, exporter.next_commands(handed))
+    return Exported(plan, exporter, path, replaced, promotion, effect, exporter.next_commands(handed), states)
 
 
 def _spare(plan: Path, path: Path) -> None:

@@ -126,6 +126,11 @@ class Graph:
         """The nodes whose tensors are there before anything is computed: the input, and the states of the frame before."""
         return tuple(node for node in self.nodes if isinstance(node.op, Input | State))
 
+    @property
+    def computed(self) -> tuple[Node, ...]:
+        """The other nodes, in execution order."""
+        return tuple(node for node in self.nodes if not isinstance(node.op, Input | State))
+
     @cached_property
     def remembered(self) -> dict[str, Node]:
         """State's name -> the node that keeps it for the next frame; empty for a network without state."""

@@ -41,6 +41,31 @@ class Averaging(Recurrent):
         return self.show(kept), kept
 
 
+class Delaying(Recurrent):
+    """What is seen of this frame, of the one before and of the one before that: a state is handed on as another one, and what is
+    shown reads a state that is replaced before."""
+
+    states = (State(4), State(4))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look, self.show = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(12, 1, 3, padding=1)
+
+    def step(self, frame: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        seen = torch.relu(self.look(frame))
+        return self.show(torch.cat([seen, *states], dim=1)), seen, states[0]
+
+
+def delaying(seed: int = 0) -> Delaying:
+    """With random weights whose outputs lie about 0..1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Delaying().eval()
+    with torch.no_grad():
+        network.show.bias.fill_(0.5)
+    return network
+
+
 def recalling(seed: int = 0) -> Recalling:
     """With random weights whose outputs lie about 0..1."""
     with torch.random.fork_rng():

@@ -128,6 +128,11 @@ def _print(written: Exported, screen: Console) -> None:
     elif promotion.changes:
         screen.print("Quality  the same: every integer keeps its value")
     screen.print(f"wrote {written.path}" + (", in place of the one that was there" if written.replaced else ""))
+    if written.states:
+        named = units.listing(written.states)
+        screen.print(
+            f"It computes one frame. The caller hands on what is kept for the next one ({named}); a clip begins with zeros."
+        )
     if written.commands:
         screen.print(bold("\nNext", f"    {written.commands[0]}"), soft_wrap=True)
     for command in written.commands[1:]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError, closest
 from hwsearch.formats.c import calls, write
-from hwsearch.formats.c.calls import norms
+from hwsearch.formats.c.calls import container_bytes, norms
 from hwsearch.formats.c.emulator import (
     BOARDS,
     Board,
@@ -71,8 +71,32 @@ def _kernels(board: Board, flags: tuple[str, ...]) -> tuple[TemporaryDirectory[s
     return folder, compile_objects([here / name for name in write.KERNEL_SOURCES], board, Path(folder.name), flags)
 
 
+def _frames(program: write.Program, folder: Path) -> Path:
+    """A C file with ``network_frame``, which hands states on from call to call, of the program ``network`` in ``folder``."""
+    names = [f"state_{number}" for number in range(len(program.states))]
+    kinds = [f"uint{8 * container_bytes(program.qgraph.formats[name])}_t" for name in program.states]
+    counts = [program.lowering.elements(name) for name in program.states]
+    buffers = [f"static {kind} {name}[2][{count}];" for kind, name, count in zip(kinds, names, counts, strict=True)]
+    handed = ", ".join(f"{name}[turn], {name}[!turn]" for name in names)
+    lines = [
+        '#include "network.h"',
+        *buffers,
+        "static int begun, turn;",
+        "void network_frame(const void *input, void *output);",
+        "void network_frame(const void *input, void *output) {",
+        f"    if (!begun) network_begin({', '.join(f'{name}[0]' for name in names)});",
+        "    begun = 1;",
+        f"    network_run(input, output, {handed});",
+        "    turn = !turn;",
+        "}",
+    ]
+    target = folder / "frames.c"
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target
+
+
 class CompiledNetwork:
-    """A quantized network compiled for a board and one input size.
+    """A quantized network compiled for a board and one input size. What it keeps between frames it keeps in a run of it.
 
     Attributes:
         program: the exported C.
@@ -83,11 +107,13 @@ class CompiledNetwork:
     ) -> None:
         self.program = write.lower(qgraph, *size)
         network = write.export_program(self.program, folder / "network", "network", {}) / "network.c"
+        function, sources = "network_run", [network, *_kernels(board, tuple(flags))[1]]
+        if self.program.states:
+            function, sources = "network_frame", [*sources, _frames(self.program, network.parent)]
         self._ends = (qgraph.graph.input.name, qgraph.graph.output.name)
         input_bytes, output_bytes = (self.program.lowering.tensor_bytes(name) for name in self._ends)
         sizes = (input_bytes, output_bytes, len(self.program.steps))
-        sources = [network, *_kernels(board, tuple(flags))[1]]
-        self._firmware = compile_firmware(sources, "network_run", board, folder, sizes, flags)
+        self._firmware = compile_firmware(sources, function, board, folder, sizes, flags)
 
     def run(self, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes ``[N, C, H, W]`` to codes ``int64[N, C', sH, sW]``, and instructions ``int64[N, steps]``."""
@@ -114,7 +140,7 @@ class QemuPlan:
         self.tolerance = tolerance(qgraph)
         self.version = f"{emulator_version()}, {board.core}"
         self.peak_bytes: int | None = None
-        self.instructions: Mapping[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
+        self.instructions: Mapping[str, int] = {node.name: 0 for node in qgraph.graph.computed}
         graph = qgraph.graph
         self._input, self._output = (qgraph.formats[name] for name in (graph.input.name, graph.output.name))
         radius = receptive_radius(graph)
@@ -144,14 +170,15 @@ class QemuPlan:
         tiles = np.concatenate([codes[:, :, y : y + rows, x0 : x0 + columns] for (y, _, _), (x0, _, _) in places])
         outputs, counts = network.run(tiles)
         scale = between(outputs.shape[2], rows)
-        whole = np.zeros((1, outputs.shape[1], enlarged(height, scale), enlarged(width, scale)), np.int64)
+        whole = np.zeros((len(x), outputs.shape[1], enlarged(height, scale), enlarged(width, scale)), np.int64)
 
         def part(first: int, last: int) -> slice:
             return slice(enlarged(first, scale), enlarged(last, scale))
 
-        for tile, ((y, top, bottom), (x0, left, right)) in zip(outputs, places, strict=True):
-            inner = tile[:, part(top - y, bottom - y), part(left - x0, right - x0)]
-            whole[0, :, part(top, bottom), part(left, right)] = inner
+        of_frames = outputs.reshape(len(places), len(x), *outputs.shape[1:])
+        for tiled, ((y, top, bottom), (x0, left, right)) in zip(of_frames, places, strict=True):
+            inner = tiled[:, :, part(top - y, bottom - y), part(left - x0, right - x0)]
+            whole[:, :, part(top, bottom), part(left, right)] = inner
         names = (step.node.name for step in network.program.steps)
         self.instructions = {
             name: self.instructions[name] + int(count) for name, count in zip(names, counts.sum(axis=0), strict=True)

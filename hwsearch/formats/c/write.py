@@ -1,4 +1,4 @@
-"""A folder of C99: one function that enlarges a picture or tile of one fixed size, in integers, without allocation.
+"""A folder of C99: one function that enlarges a picture, tile or frame of one fixed size, in integers, without allocation.
 
     NAME.h            sizes, number formats, RAM and flash, hash of the integers
     NAME.c            constants, packed to their widths, and the calls
@@ -6,7 +6,8 @@
     CMakeLists.txt
 
 Arithmetic is that of TensorFlow Lite for Microcontrollers and CMSIS-NN (rule "gemmlowp"), whatever rule the plan was
-measured with. Feature maps lie in a static arena by their live ranges; the input and output buffers belong to the caller.
+measured with. Feature maps lie in a static arena by their live ranges; the input and output buffers belong to the caller, and so
+do two for each state that a network keeps between the frames of a video: what a call keeps in one is handed to the next call.
 Weights of 8 bits are read where they lie; narrower ones are unpacked to the arena once per call of a layer, which costs
 memory for the largest such layer but no time in the inner loop.
 """
@@ -33,6 +34,7 @@ from hwsearch.formats.c.arena import Life, place
 from hwsearch.formats.writing import check
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ops.state import Remember, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -70,6 +72,11 @@ class Program:
     weight_bytes: int
     flash_bytes: int
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Tensors that the caller hands on from call to call, in the order of the function's arguments."""
+        return tuple(node.name for node in self.qgraph.graph.sources[1:])
+
 
 def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
     """Decide everything about the exported C, for inputs of ``height`` x ``width`` pixels.
@@ -105,14 +112,14 @@ def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
 
 
 def lives(lowering: calls.Lowering, steps: list[calls.LoweredNode]) -> list[Life]:
-    """When each buffer of the arena is in use; input and output are not in it."""
-    graph = lowering.qgraph.graph
+    """When each buffer of the arena is in use; what the caller gives is not in it."""
+    given = {lowering.qgraph.graph.output.name, *(node.name for node in lowering.qgraph.graph.remembered.values())}
     last = {name: index for index, step in enumerate(steps) for name in step.node.inputs}
     found = []
     for index, step in enumerate(steps):
         if step.scratch_bytes:
             found.append(Life(f"{step.node.name} scratch", step.scratch_bytes, index, index))
-        if step.node.name != graph.output.name:
+        if step.node.name not in given:
             name = step.node.name
             found.append(Life(name, lowering.tensor_bytes(name), index, last.get(name, index)))
     return found
@@ -195,6 +202,7 @@ def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, s
         "digest": storage.digest(program.qgraph),
         "input": _side(program, graph.input.name),
         "output": _side(program, graph.output.name),
+        "states": [_side(program, name) for name in program.states],
         "radius": receptive_radius(graph),
         "step": coarsest_step(graph),
         "arena_bytes": program.arena_bytes,
@@ -230,10 +238,15 @@ def _side(program: Program, tensor: str) -> dict[str, Any]:
 
 
 def _address(program: Program, tensor: str) -> str:
-    if tensor == program.qgraph.graph.input.name:
+    op, graph = program.qgraph.graph[tensor].op, program.qgraph.graph
+    if tensor == graph.input.name:
         return "input"
-    if tensor == program.qgraph.graph.output.name:
+    if tensor == graph.output.name:
         return "output"
+    if isinstance(op, State):
+        return f"state_{program.states.index(tensor)}"
+    if isinstance(op, Remember):
+        return f"next_{program.states.index(op.state)}"
     return f"arena.bytes + {program.offsets[tensor]}"
 
 

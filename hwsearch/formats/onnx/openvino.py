@@ -3,7 +3,7 @@ between, so its codes are close to the engine's and not equal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import openvino
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.onnx import write
+from hwsearch.formats.onnx import state, write
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -43,15 +43,20 @@ class OpenVinoPlan:
         self.version = f"OpenVINO {openvino.__version__.split('-')[0]}"
         core = openvino.Core()
         try:
-            model = core.read_model(write.to_model(self.executed).SerializeToString())
+            file = write.to_model(self.executed)
+            self._ends = state.ends_of_model(file)
+            model = core.read_model(file.SerializeToString())
             options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise FileError(f"OpenVINO cannot execute this plan: {str(error).strip().splitlines()[-1]}") from None
 
     def run(self, x: Tensor) -> Tensor:
-        output = self._compiled(np.ascontiguousarray(x.detach().numpy(), dtype=np.float32))[0]
-        return torch.from_numpy(np.array(output))
+        def frame(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+            given = self._compiled(dict(inputs))
+            return [given[name] for name in self._ends.outputs]
+
+        return state.run(self._ends, x, frame)
 
 
 def open_plan(qgraph: QuantizedGraph) -> OpenVinoPlan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,21 +57,16 @@ def run_onnx(path: str | Path | bytes) -> Run:
         FileError: the file cannot be loaded; so does the function, where it cannot be run.
     """
     loaded, shown = write.session(path), "the model" if isinstance(path, bytes) else path
-    name, names = loaded.get_inputs()[0].name, [end.name for end in loaded.get_outputs()]
+    ends = state.ends(loaded)
 
-    def run(x: Tensor) -> Tensor:
-        states, pictures = state.starting(loaded, *x.shape[2:]), []
-        for frame in x.split(1):
-            fed = {name: np.ascontiguousarray(frame.detach().numpy(), dtype=np.float32), **states}
-            try:
-                given = dict(zip(names, loaded.run(None, fed), strict=True))
-            except Exception as error:  # as many unrelated classes as in loading
-                raise FileError(f"{shown}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
-            pictures.append(torch.from_numpy(given[names[0]]))
-            states = state.handed_on(loaded, given)
-        return torch.cat(pictures) if len(pictures) > 1 else pictures[0]
+    def frame(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        try:
+            given: Sequence[np.ndarray] = loaded.run(None, dict(inputs))
+        except Exception as error:  # as many unrelated classes as in loading
+            raise FileError(f"{shown}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
+        return given
 
-    return run
+    return lambda x: state.run(ends, x, frame)
 
 
 def tolerance(qgraph: QuantizedGraph, file: str | Path | bytes | None = None) -> Tolerance:

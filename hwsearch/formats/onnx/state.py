@@ -1,4 +1,5 @@
-"""State between frames in an ONNX file: one input more and one output more for each, both of codes, which the caller hands on.
+"""State between frames in an ONNX file: one input more and one output more for each, of codes where the file computes in codes,
+which the caller hands on.
 
 The file computes one frame. ``states`` in its metadata tells which output becomes which input at the next frame, the code that
 stands for zero, with which a clip begins, and how many times the picture's size the state has.
@@ -7,70 +8,113 @@ stands for zero, with which a clip begins, and how many times the picture's size
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
+import onnx
+import torch
 from onnx import ValueInfoProto, helper
+from torch import Tensor
 
 from searchspaces.ir.graph import Node
 from searchspaces.ops.state import Remember, State
 
 if TYPE_CHECKING:
-    from hwsearch.formats.onnx.codes import CodeWriter
+    import onnxruntime
+
+    from hwsearch.formats.onnx.writer import Writer
 
 FACT = "states"
 """Where the file's metadata tell of them."""
-ELEMENT = {"tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(float16)": np.float16}
+ELEMENT = {
+    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(float16)": np.float16, "tensor(float)": np.float32
+}  # fmt: skip
+"""What ONNX Runtime calls types."""
 
 
-def given(writer: CodeWriter, node: Node) -> str:
-    """The codes that come in, as an input of the file."""
-    op, fmt = node.op, writer.qgraph.formats[node.name]
+def given(writer: Writer, node: Node, kind: int, start: int) -> str:
+    """The tensor that comes in, as an input of the file. ``kind``: ONNX type of its elements; ``start``: the one that is zero."""
+    op = node.op
     assert isinstance(op, State)
-    writer.more_inputs.append(_end(writer, node.name, op, "state"))
-    start = 0 if fmt.is_float else fmt.zero_point
-    kept = writer.qgraph.graph.remembered[node.name].name
-    writer.states[node.name] = {"next": kept, "start": start, "factor": op.factor}
+    writer.more_inputs.append(_end(writer, node.name, op, kind, "state"))
+    writer.states[node.name] = {"next": writer.graph.remembered[node.name].name, "start": start, "factor": op.factor}
     return node.name
 
 
-def kept(writer: CodeWriter, node: Node) -> str:
-    """The codes that go out, in the format in which they will come in."""
-    op, source = node.op, node.inputs[0]
+def kept(writer: Writer, node: Node, x: str, kind: int) -> str:
+    """The tensor ``x`` as an output of the file, of the type in which it will come in."""
+    op = node.op
     assert isinstance(op, Remember)
-    state = writer.qgraph.graph[op.state]
-    assert isinstance(state.op, State)
-    writer.more_outputs.append(_end(writer, node.name, state.op, "next"))
-    codes = writer.converted(source, writer.codes[source], writer.qgraph.formats[node.name])
-    return writer.op("Identity", [codes], node.name)
+    state = writer.graph[op.state].op
+    assert isinstance(state, State)
+    writer.more_outputs.append(_end(writer, node.name, state, kind, "next"))
+    return writer.op("Identity", [x], node.name)
 
 
-def _end(writer: CodeWriter, tensor: str, state: State, prefix: str) -> ValueInfoProto:
+def _end(writer: Writer, tensor: str, state: State, kind: int, prefix: str) -> ValueInfoProto:
     sides = [a if a == b else None for a, b in zip(*writer.both_shapes(tensor), strict=True)]
     named = [
         f"{prefix}_{axis}" if side is None else side for axis, side in zip(("n", "c", "height", "width"), sides, strict=True)
     ]
-    return helper.make_tensor_value_info(tensor, writer.container_of(tensor), named)
+    return helper.make_tensor_value_info(tensor, kind, named)
 
 
-def starting(session: onnxruntime.InferenceSession, height: int, width: int) -> dict[str, np.ndarray]:
-    """The states with which a clip of frames ``height`` x ``width`` begins, by name of input; empty for a file without."""
-    kinds = {end.name: (ELEMENT[end.type], end.shape) for end in session.get_inputs()[1:]}
-    found = {}
-    for name, told in _told(session).items():
-        kind, shape = kinds[name]
-        sides = (1, shape[1], height * told["factor"], width * told["factor"])
-        found[name] = np.full(sides, told["start"], dtype=kind)
+Frame = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+"""One run of a file: its inputs by name to its outputs in their order."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Inputs and outputs of a file.
+
+    Attributes:
+        names: of the inputs, the picture first; outputs: likewise.
+        states: by name of input what the metadata tell: its ``next`` output, its ``factor``, and the code with which clips ``start``.
+        kinds: by name of input, the type of its elements and how many channels it has.
+    """
+
+    names: Sequence[str]
+    outputs: Sequence[str]
+    states: Mapping[str, Mapping[str, Any]]
+    kinds: Mapping[str, tuple[Any, int]]
+
+    def start(self, height: int, width: int) -> dict[str, np.ndarray]:
+        """The states with which a clip of frames ``height`` x ``width`` begins."""
+        found = {}
+        for name, told in self.states.items():
+            kind, channels = self.kinds[name]
+            found[name] = np.full((1, channels, height * told["factor"], width * told["factor"]), told["start"], dtype=kind)
+        return found
+
+
+def ends(session: onnxruntime.InferenceSession) -> Ends:
+    """Those of a file that ONNX Runtime has loaded."""
+    inputs, facts = session.get_inputs(), session.get_modelmeta().custom_metadata_map
+    kinds = {end.name: (ELEMENT[end.type], end.shape[1]) for end in inputs[1:]}
+    return Ends([end.name for end in inputs], [end.name for end in session.get_outputs()], _told(facts), kinds)
+
+
+def ends_of_model(model: onnx.ModelProto) -> Ends:
+    """Those of a file in memory."""
+    inputs, facts = model.graph.input, {entry.key: entry.value for entry in model.metadata_props}
+    types = {end.name: end.type.tensor_type for end in inputs[1:]}
+    kinds = {name: (helper.tensor_dtype_to_np_dtype(t.elem_type), t.shape.dim[1].dim_value) for name, t in types.items()}
+    return Ends([end.name for end in inputs], [end.name for end in model.graph.output], _told(facts), kinds)
+
+
+def _told(facts: Mapping[str, str]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(facts.get(FACT, "{}"))
     return found
 
 
-def handed_on(session: onnxruntime.InferenceSession, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The states of the next frame, by name of input, from what a frame gave by name of output."""
-    return {name: outputs[told["next"]] for name, told in _told(session).items()}
-
-
-def _told(session: onnxruntime.InferenceSession) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map.get(FACT, "{}"))
-    return found
+def run(found: Ends, x: Tensor, frame: Frame) -> Tensor:
+    """The pictures ``[N, C', sH, sW]`` of the frames ``x float32 [N, C, H, W]``, one after the other, with states handed on."""
+    states, pictures = found.start(x.shape[2], x.shape[3]), []
+    for one in x.split(1):
+        given = frame({found.names[0]: np.ascontiguousarray(one.detach().numpy(), dtype=np.float32), **states})
+        named = dict(zip(found.outputs, given, strict=True))
+        pictures.append(torch.from_numpy(np.array(named[found.outputs[0]])))
+        states = {name: np.array(named[told["next"]]) for name, told in found.states.items()}
+    return torch.cat(pictures) if len(pictures) > 1 else pictures[0]

@@ -7,7 +7,6 @@ metadata under "notes".
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections import Counter
@@ -22,7 +21,6 @@ from onnx import TensorProto
 from hwmodels.errors import FileError, MismatchError
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats import carried
-from hwsearch.formats.onnx import state
 from hwsearch.formats.onnx.codes import CodeWriter
 from hwsearch.formats.onnx.writer import digest
 from hwsearch.formats.writing.check import check
@@ -103,8 +101,6 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
         carried.FACT: carried.text(qgraph, writer.places(), digest(writer.nodes)),
         **(metadata or {}),
     }
-    if writer.states:
-        facts[state.FACT] = json.dumps(writer.states)
     if said := notes(qgraph):
         facts["notes"] = " ".join(said)
     return writer.model(qgraph.graph, facts, versions=writer.versions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from hwmodels.errors import FileError
 from hwsearch.documents.versions import __version__
+from hwsearch.formats.onnx import state
 from hwsearch.formats.onnx.operators import WRITES
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
@@ -45,7 +47,8 @@ def digest(nodes: Iterable[NodeProto]) -> str:
 
 
 class Writer:
-    """Collects nodes and constants; nodes must be written in execution order."""
+    """Collects nodes and constants; nodes must be written in execution order. ``states``: what the caller hands on from frame to
+    frame, by name of input (see ``state``)."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -54,6 +57,7 @@ class Writer:
         self.constants: dict[str, TensorProto] = {}
         self.more_inputs: list[ValueInfoProto] = []
         self.more_outputs: list[ValueInfoProto] = []
+        self.states: dict[str, dict[str, Any]] = {}
         self._count = 0
 
     def op(self, kind: str, inputs: Sequence[str], name: str = "", **attrs: Any) -> str:
@@ -190,6 +194,8 @@ class Writer:
             producer_version=__version__,
         )
         written = {"hwsearch_version": __version__, **(facts or {})}
+        if self.states:
+            written[state.FACT] = json.dumps(self.states)
         helper.set_model_props(model, {key: str(value) for key, value in written.items()})
         onnx.checker.check_model(model, full_check=True)
         return model

@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
-from hwsearch.formats.tflite import write
+from hwsearch.formats.running.runtime import Tolerance
+from hwsearch.formats.tflite import clips, write
 from hwsearch.formats.tflite.writing.form import form
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ops.contractions.matmul import MatMul
@@ -65,11 +65,12 @@ def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> 
     return made
 
 
-def invoke(made: Interpreter, integers: np.ndarray) -> np.ndarray:
-    """Run on the integers of the input, give those of the output."""
-    made.set_tensor(made.get_input_details()[0]["index"], integers)
+def invoke(made: Interpreter, *integers: np.ndarray) -> list[np.ndarray]:
+    """Run on the integers of the inputs, give those of the outputs, in the file's order."""
+    for end, values in zip(made.get_input_details(), integers, strict=True):
+        made.set_tensor(end["index"], values)
     made.invoke()
-    return np.asarray(made.get_tensor(made.get_output_details()[0]["index"]))
+    return [np.asarray(made.get_tensor(end["index"])) for end in made.get_output_details()]
 
 
 TOKENS, NORMALIZED = 0.35, 0.1
@@ -110,8 +111,6 @@ class LiteRtPlan:
         self.executed = form(qgraph, write.RULES[flavour])
         self.tolerance = reference_tolerance(self.executed) if reference else tolerance(self.executed)
         self.version = f"LiteRT {version('ai-edge-litert')}, {'reference kernels' if reference else 'XNNPACK'}"
-        graph = qgraph.graph
-        self._input, self._output = (self.executed.formats[name] for name in (graph.input.name, graph.output.name))
 
         @lru_cache(maxsize=4)
         def sized(size: tuple[int, int]) -> Interpreter:
@@ -121,7 +120,7 @@ class LiteRtPlan:
 
     def run(self, x: Tensor) -> Tensor:
         made = self._sized((x.shape[2], x.shape[3]))
-        return from_tflite(invoke(made, to_tflite(x, self._input)), self._output)
+        return clips.run(self.executed, x, lambda integers: invoke(made, *integers))
 
 
 def open_plan(qgraph: QuantizedGraph, *, reference: bool = False) -> LiteRtPlan:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -20,8 +20,8 @@ from tflite_micro.python.tflite_micro import runtime
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
-from hwsearch.formats.tflite import write
+from hwsearch.formats.running.runtime import Tolerance
+from hwsearch.formats.tflite import clips, write
 from hwsearch.formats.tflite.writing.form import form
 from hwsearch.quant.network.graph import QuantizedGraph
 
@@ -46,6 +46,14 @@ def interpreter(data: bytes) -> Any:
         size *= 4
     reason = said.strip().splitlines()[0] if said.strip() else "the arena would exceed 2 GiB"
     raise FileError(f"TensorFlow Lite Micro cannot execute this file: {reason}")
+
+
+def invoke(made: Any, integers: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run on the integers of the inputs, give those of as many outputs, in the file's order."""
+    for place, values in enumerate(integers):
+        made.set_input(values, place)
+    made.invoke()
+    return [np.array(made.get_output(place)) for place in range(len(integers))]
 
 
 def arena_bytes(made: Any) -> int:
@@ -87,8 +95,6 @@ class MicroPlan:
         self.executed, self.tolerance = form(qgraph, write.RULES["micro"]), Tolerance()
         self.version = f"tflite-micro {version('tflite-micro')}"
         self.peak_bytes: int | None = None
-        graph = qgraph.graph
-        self._input, self._output = (self.executed.formats[name] for name in (graph.input.name, graph.output.name))
 
         @lru_cache(maxsize=1)
         def sized(size: tuple[int, int]) -> Any:
@@ -98,11 +104,9 @@ class MicroPlan:
 
     def run(self, x: Tensor) -> Tensor:
         made = self._sized((x.shape[2], x.shape[3]))
-        made.set_input(to_tflite(x, self._input), 0)
-        made.invoke()
-        y = np.asarray(made.get_output(0))
+        found = clips.run(self.executed, x, lambda integers: invoke(made, integers))
         self.peak_bytes = max(self.peak_bytes or 0, arena_bytes(made))
-        return from_tflite(y, self._output)
+        return found
 
 
 def open_plan(qgraph: QuantizedGraph) -> MicroPlan:

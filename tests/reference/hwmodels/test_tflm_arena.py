@@ -1,7 +1,6 @@
 """Working memory of the models beside what allocates: TensorFlow Lite Micro's interpreter on exported files, and the exported C.
 
-The interpreter runs on this host: pointers of 8 bytes, structures that count allocations, reference kernels. The device of these
-tests says so; everything else is the shipped one.
+The interpreter runs on this host (``micro_host``).
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ import numpy as np
 import pytest
 from arena_networks import draw
 from cost_twins import Widths
+from micro_host import host
 from random_networks import float_graph, quantize
 from tflite_micro.python.tflite_micro import runtime
 
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
-from hwmodels.device.tables import Arena
-from hwmodels.device.values import Quantity
 from hwmodels.pricing.table import CostTable
 from hwmodels.workload import Workload
 from hwsearch.formats.c import write as c
@@ -30,19 +28,6 @@ from searchspaces.ir.lower import to_workload
 
 NETWORKS = ("fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr", "vdsr")
 SIZES = ((16, 20), (32, 32), (48, 64))
-HOST_BYTES = 488
-"""What the interpreter of the package takes for any network beside its input and output: counted once, in the smallest one."""
-
-
-def host(name: str = "stm32h743-tflm") -> Device:
-    facts = Arena(
-        planner="tflm",
-        kernels="reference",
-        fixed_bytes=Quantity(value=HOST_BYTES),
-        pointer_bytes=8,
-        composes_slopes=True,
-    )
-    return catalogue.load(name).model_copy(update={"arena": facts})
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,6 @@ from searchspaces.ir.graph import Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.input import Unknown
-from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 MAX_AXES = 10
@@ -107,7 +106,6 @@ class Lower:
 
 LOWERS: OpTable[Lower] = OpTable("the exported C")
 LOWERS.lacks("there is no C kernel for it", Op)
-LOWERS.lacks("a call keeps nothing for the next one", State, Remember)
 LOWERS.lacks("nobody knows what it computes", Unknown)
 
 
@@ -152,9 +150,9 @@ class Lowering:
         self._identifiers: dict[str, str] = {}
 
     def steps(self) -> Iterator[LoweredNode]:
-        """Every operation but the input, in execution order."""
+        """Every operation, in execution order; what comes in is none."""
         pool: dict[tuple[str, bytes], str] = {}
-        for index, node in enumerate(self.qgraph.graph.nodes[1:]):
+        for index, node in enumerate(self.qgraph.graph.computed):
             step = LoweredNode(node, f"step_{index}", pool)
             lower = LOWERS.get(node.op)
             assert lower is not None, "check comes first"

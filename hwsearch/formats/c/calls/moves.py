@@ -20,6 +20,7 @@ from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice, View
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.state import Remember, State
 
 REAL_BYTES = 4
 """Of a value that is interpolated between columns alone, real or whole."""
@@ -196,11 +197,20 @@ def _move(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     lowering.clamp(node, step)
 
 
+def _remember(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """A copy to a buffer of the caller, who hands it on as a state of the next call."""
+    name = node.inputs[0]
+    moved = copies(lambda x: x, lowering.shapes[name], lowering.orders[name], LAST)
+    lowering.copy(step, moved, "{in0}", "{out}", lowering.qgraph.formats[node.name], "kept")
+    lowering.clamp(node, step)
+
+
 def _no_rounding(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
     return None if node.op.moves else f"{node.op.word} with values that are no codes"
 
 
-LOWERS.put(Lower(lambda lowering, node, step: None), Input)
+LOWERS.put(Lower(lambda lowering, node, step: None), Input, State)
+LOWERS.put(Lower(_remember), Remember)
 LOWERS.put(Lower(_concat), Concat)
 LOWERS.put(Lower(_move, _no_rounding), View)
 LOWERS.put(Lower(_slice), Slice)

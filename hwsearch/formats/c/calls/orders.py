@@ -21,8 +21,9 @@ from searchspaces.ops.moves.windows import Windows
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm, UnitNorm
 from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Reduction
 from searchspaces.ops.reductions.softmax import Softmax
+from searchspaces.ops.state import Remember, State
 
-OF_PICTURES = (Input, Conv, PixelShuffle, PixelUnshuffle, Resize, MaxPool, AvgPool)
+OF_PICTURES = (Input, State, Remember, Conv, PixelShuffle, PixelUnshuffle, Resize, MaxPool, AvgPool)
 OF_MATRICES = (Linear, MatMul)
 TURNING = (Permute, Reshape, Expand, Windows)
 """Moves whose output has other axes than their input."""

@@ -18,13 +18,15 @@ point 128, for which every kernel is exact.
 
 from __future__ import annotations
 
-from hwsearch.formats.onnx import state
-from hwsearch.formats.onnx.codes import attention, convolutions, moves, pointwise, reductions  # noqa: F401  they fill the table
+from hwsearch.formats.onnx.codes import (  # noqa: F401  they fill the table
+    attention,
+    convolutions,
+    moves,
+    pointwise,
+    reductions,
+    state,
+)
 from hwsearch.formats.onnx.codes.code_writer import CodeWriter
 from hwsearch.formats.onnx.codes.table import CODES
-from searchspaces.ops.state import Remember, State
-
-CODES.put(state.given, State)
-CODES.put(state.kept, Remember)
 
 __all__ = ["CODES", "CodeWriter"]

@@ -30,14 +30,13 @@ def container(fmt: TensorFormat) -> int:
 
 class CodeWriter(Writer):
     """``codes[name]`` is the ONNX tensor that holds the codes of a graph node; ``versions`` are those of operators and
-    file, ``states`` what the caller hands on from frame to frame (see ``state``)."""
+    file."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
         super().__init__(qgraph.graph)
         self.qgraph = qgraph
         self.codes: dict[str, str] = {}
         self.versions = OPSET, IR_VERSION
-        self.states: dict[str, dict[str, Any]] = {}
         self._weight_of: dict[str, str] = {}
 
     def of_all(self, node: Node, tensor: TensorProto) -> str:

@@ -6,7 +6,7 @@ computed in the file (``Writer.extents``).
 
 from __future__ import annotations
 
-from hwsearch.formats.onnx.operators import contractions, moves, pointwise, reductions  # they fill the table
+from hwsearch.formats.onnx.operators import contractions, moves, pointwise, reductions, state  # they fill the table
 from hwsearch.formats.onnx.operators.table import WRITES
 
-__all__ = ["WRITES", "contractions", "moves", "pointwise", "reductions"]
+__all__ = ["WRITES", "contractions", "moves", "pointwise", "reductions", "state"]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Unknown
-from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 if TYPE_CHECKING:
@@ -19,4 +18,3 @@ Write = Callable[["Writer", Node, list[str], str], str]
 WRITES: OpTable[Write] = OpTable("ONNX")
 WRITES.lacks("nobody has written it in operators of ONNX yet", Op)
 WRITES.lacks("nobody knows what it computes", Unknown)
-WRITES.lacks("a file in real numbers is written for one picture, without what a video keeps", State, Remember)

@@ -13,6 +13,7 @@ from hwsearch.formats.tflite.operators import (  # they fill the table
     pictures,
     reductions,
     resizing,
+    state,
     tokens,
 )
 from hwsearch.formats.tflite.operators.table import WRITES
@@ -41,5 +42,6 @@ __all__ = [
     "pictures",
     "reductions",
     "resizing",
+    "state",
     "tokens",
 ]

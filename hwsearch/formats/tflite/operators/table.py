@@ -10,7 +10,6 @@ from searchspaces.ops.base import Op
 from searchspaces.ops.input import Unknown
 from searchspaces.ops.maps.activation import Activation
 from searchspaces.ops.reductions.reduce import Std
-from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ Write = Callable[["Writer", Node], int]
 """Gets the writer and a node, appends operators, and returns the tensor that holds the node's codes."""
 WRITES: OpTable[Write] = OpTable("TFLite")
 WRITES.lacks("this exporter writes layers, additions, clamps, means, moves and what attention is made of", Op)
-WRITES.lacks("this exporter writes files of one picture, that keep nothing for the next", State, Remember)
 WRITES.lacks("nobody knows what it computes", Unknown)
 WRITES.lacks("TFLite has it for floating point, or by tables that round in another way", Activation)
 WRITES.lacks(

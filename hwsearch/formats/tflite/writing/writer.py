@@ -31,6 +31,7 @@ from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuf
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.reduce import MaxPool, Mean
+from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 
@@ -243,9 +244,9 @@ class Writer:
 
 _TOKENS = (Linear, MatMul, Reshape, Permute)
 _PICTURES = (
-    *(Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Pad, Roll, Flip, Gather),
+    *(Input, State, Remember, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Pad, Roll, Flip, Gather),
     *(Relu, Relu6, Gelu, Exp, Rsqrt, Sigmoid, Silu, Tanh, LeakyRelu, PRelu, MaxPool),
 )
 """Operators that write pictures where they read them."""
-_ALWAYS = (Conv, PixelShuffle, PixelUnshuffle, Repeat, Resize, MaxPool)
+_ALWAYS = (State, Remember, Conv, PixelShuffle, PixelUnshuffle, Repeat, Resize, MaxPool)
 """Those that turn whatever they read into a picture first, and so always write one."""

@@ -62,7 +62,7 @@ def test_it_is_read_as_what_litert_computes(clipped: Path) -> None:
     found = readers.inspect(clipped)
     assert found.graph.uncounted == ()
     codes = np.random.default_rng(1).integers(-128, 128, (1, HEIGHT, WIDTH, 3)).astype(np.int8)
-    theirs = litert.invoke(litert.interpreter(clipped.read_bytes(), reference=True), codes).astype(np.float32) * 2 / 255
+    theirs = litert.invoke(litert.interpreter(clipped.read_bytes(), reference=True), codes)[0].astype(np.float32) * 2 / 255
     x = torch.from_numpy((codes.astype(np.float32) + 128) / 255).permute(0, 3, 1, 2)
     ours = execute(found.graph, x).permute(0, 2, 3, 1).numpy()
     assert ours.shape == theirs.shape

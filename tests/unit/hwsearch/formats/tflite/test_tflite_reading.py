@@ -53,7 +53,7 @@ def pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
     found = readers.inspect(path)
     assert found.graph.uncounted == ()
     x = torch.rand(1, SHAPE[3], *SHAPE[1:3], generator=torch.Generator().manual_seed(0)) - 0.25
-    theirs = litert.invoke(litert.interpreter(path.read_bytes()), x.permute(0, 2, 3, 1).numpy())
+    (theirs,) = litert.invoke(litert.interpreter(path.read_bytes()), x.permute(0, 2, 3, 1).numpy())
     ours = execute(found.graph, x).numpy()
     return (ours.transpose(0, 2, 3, 1) if ours.ndim == 4 else ours), theirs
 

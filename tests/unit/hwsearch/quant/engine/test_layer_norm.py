@@ -121,7 +121,7 @@ def test_the_chain_is_that_of_the_runtime(library: Library, spread: float) -> No
     ours = chain.run(codes, gamma, beta, library=library)
     data = chain_file(chain, len(codes), {name: ours[name] for name in ("gamma", "beta", "epsilon")}, library)
     if library == "litert":
-        theirs = litert.invoke(litert.interpreter(data, reference=True), codes)
+        (theirs,) = litert.invoke(litert.interpreter(data, reference=True), codes)
     else:
         made = tflm.interpreter(data)
         made.set_input(codes, 0)
