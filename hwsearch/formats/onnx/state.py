@@ -71,7 +71,7 @@ class Ends:
 
     Attributes:
         names: of the inputs, the picture first; outputs: likewise.
-        states: by name of input what the metadata tell: its ``next`` output, its ``factor``, and the code with which clips ``start``.
+        states: by name of input what the metadata tell: its ``next`` output, ``factor``, and the code that is zero, ``start``.
         kinds: by name of input, the type of its elements and how many channels it has.
     """
 
