@@ -190,7 +190,9 @@ def _door(graph: onnx.GraphProto, branch: Branch, converted: BytePictures) -> Do
     pictures_in = [value for value in graph.input if value.name not in branch.constants]
     if len(pictures_in) != 1:
         names = ", ".join(value.name for value in pictures_in[:4])
-        raise ValueError(f"it has {len(pictures_in)} inputs{f' ({names})' if names else ''}, not one picture")
+        state = "; what a network keeps between frames is searched as a module (`Recurrent`, see CONTRIBUTING.md)"
+        said = f"it has {len(pictures_in)} inputs{f' ({names})' if names else ''}, not one picture"
+        raise ValueError(said + (state if len(pictures_in) > 1 else ""))
     given = pictures_in[0]
     sides = [side.dim_value for side in given.type.tensor_type.shape.dim]
     if len(sides) != 4:

@@ -140,7 +140,8 @@ def _model(data: bytes) -> StoredModel:
         names = ", ".join(tensors[_known(graph.Inputs(i), len(tensors))].name for i in range(min(graph.InputsLength(), 4)))
         raise FileError(
             f"{graph.InputsLength()} inputs{f' ({names})' if names else ''} where one picture is expected",
-            "Convert the network with the picture as its only input: the others as constants in it.",
+            "Convert the network with the picture as its only input: the others as constants in it. A network that keeps a state "
+            "between frames is searched as a module (`Recurrent`, see CONTRIBUTING.md), not as a file.",
         )
     outputs = tuple(_known(graph.Outputs(i), len(tensors)) for i in _indices(graph.OutputsLength(), data))
     if not outputs:
