@@ -85,7 +85,7 @@ def test_single_operators(kind: str, bits: int) -> None:
         integer.run_codes(plan.executed, sample)[graph.output.name].numpy() - plan.executed.formats[graph.output.name].grid.middle
     )
     made = plan._sized((8, 12))
-    made.set_tensor(made.get_input_details()[0]["index"], to_tflite(sample, plan._input))
+    made.set_tensor(made.get_input_details()[0]["index"], to_tflite(sample, plan.executed.formats[graph.input.name]))
     made.invoke()
     theirs = made.get_tensor(made.get_output_details()[0]["index"]).astype(np.int64)
     if theirs.shape != ours.shape:
