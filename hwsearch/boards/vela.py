@@ -274,7 +274,7 @@ def second_opinion(price: PricedPlan, request: Request) -> Estimates:
     Args:
         request: what the price was made for (its pictures calibrate the file).
     Raises:
-        UsageError: see ``check``.
+        UsageError: see ``check``; a network that keeps a state between frames, which single pictures do not calibrate.
         FileError: the plan cannot be a TFLite file, or the compiler refuses it.
     """
     from hwsearch.formats.tflite import write
@@ -283,6 +283,11 @@ def second_opinion(price: PricedPlan, request: Request) -> Estimates:
 
     problem = price.problem
     check(problem.device)
+    if problem.graph.remembered:
+        raise UsageError(
+            f"--with vela calibrates on single pictures, and {problem.network.name} keeps state between frames",
+            "Search it with --task video, export a plan (`hwsearch export PLAN.json --to tflite-ethos`), and compile that file.",
+        )
     quantized = calibrated(problem, choose_pictures(request, problem.network), request.seed).quantized(price.row)
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         path = write.export(quantized, Path(folder, "plan.tflite"), flavour="ethos", size=problem.input_size)

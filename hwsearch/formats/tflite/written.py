@@ -50,9 +50,17 @@ def _written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece
 
 def for_array(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """The same for files that are compiled for an Ethos-U."""
-    if not workload.layers[row].moves("shuffle"):
-        return written(workload, row, element_bytes)
-    return _gathered(workload, row, joined(workload, row))
+    if workload.layers[row].moves("shuffle"):
+        return _gathered(workload, row, joined(workload, row))
+    return _kept(workload, row) or written(workload, row, element_bytes)
+
+
+def _kept(workload: Workload, row: int) -> Sequence[Piece]:
+    """What a network keeps for the next frame of a video, which the compiler takes from where its layer wrote it."""
+    layer, target = workload.layers[row], workload.tensors[workload.layers[row].output]
+    if not layer.moves("copy") or target.readers or workload.tensors[layer.inputs[0]].producer < 0:
+        return ()
+    return (Piece(Move("view"), (0,), (target.channels, target.height, target.width)),)
 
 
 def joined(workload: Workload, row: int) -> Sequence[Piece]:
