@@ -15,7 +15,7 @@ import numpy as np
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import train
-from hwsearch.quant.learn.course import Course
+from hwsearch.quant.learn.distillation import Distillation
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -31,11 +31,13 @@ from searchspaces.ir.graph import Graph, Node
 
 
 class Static:
-    """See ``quant.method.Method``. ``bounds``: the ends of tensors; ``clip``: those of weights; ``course``: how both are trained
-    in the end, None: not at all."""
+    """See ``quant.method.Method``. ``bounds``: the ends of tensors; ``clip``: those of weights; ``distillation``: how both are
+    trained in the end, None: not at all."""
 
-    def __init__(self, seen: Observations, bounds: Bounds, clip: Reach = reach.largest, course: Course | None = None) -> None:
-        self._seen, self._bounds, self._clip, self._course = seen, bounds, clip, course
+    def __init__(
+        self, seen: Observations, bounds: Bounds, clip: Reach = reach.largest, distillation: Distillation | None = None
+    ) -> None:
+        self._seen, self._bounds, self._clip, self._distillation = seen, bounds, clip, distillation
 
     @property
     def graph(self) -> Graph:
@@ -63,8 +65,8 @@ class Static:
         return rounded_layer(node, number, nearest(rows, scale, limit), scale, "nearest")
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
-        """Bounds are trained where there is a course."""
-        return draft.quantized if self._course is None else train(draft, self._course, seed, progress)
+        """Bounds are trained where there is a ``Distillation``."""
+        return draft.quantized if self._distillation is None else train(draft, self._distillation, seed, progress)
 
 
 def _ends(found: object, group: str) -> tuple[float, float]:

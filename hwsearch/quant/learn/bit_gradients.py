@@ -24,7 +24,7 @@ from torch import Tensor
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import Student, distillation_loss, targets_of
-from hwsearch.quant.learn.course import Course
+from hwsearch.quant.learn.distillation import Distillation
 from hwsearch.quant.learn.features import of_units
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
@@ -33,7 +33,7 @@ from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
 from searchspaces.ir.graph import Graph, Node
 
-LOSS = Course(phases=(), features=10.0, distance=of_units, batch=2)
+LOSS = Distillation(phases=(), features=10.0, distance=of_units, batch=2)
 """As published: the mean absolute error, and ten times that of unit features of blocks."""
 SIDE = 48
 """Input pixels of a window's side."""
@@ -105,10 +105,10 @@ class Probe(Student):
         self._weights[name] = (self.layers[name].weight, fake)
         return fake
 
-    def look(self, x: Tensor, targets: Mapping[str, Tensor], course: Course = LOSS) -> Seen:
+    def look(self, x: Tensor, targets: Mapping[str, Tensor], distillation: Distillation = LOSS) -> Seen:
         """Forward and backward of a batch ``x``; ``targets``: see ``bounds.targets_of``."""
         self._tensors, self._weights = {}, {}
-        loss = distillation_loss(self, x, targets, course)
+        loss = distillation_loss(self, x, targets, distillation)
         fakes = [fake for _, fake in (*self._tensors.values(), *self._weights.values())]
         found = iter(torch.autograd.grad(loss, fakes, allow_unused=True))
 

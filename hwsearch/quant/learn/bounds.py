@@ -7,7 +7,7 @@ end beyond which a value is clipped, ``e / (2^b - 1)`` and ``-e / (2^b - 1)`` to
 in steps. Weights have one end a channel, alike; biases are rounded to the units of the sums. What is trained is the logarithm of
 each end over where it began, so that one learning rate fits tensors of any size.
 
-Papers differ in where they begin, in what they train when, and in the weight of intermediate features: a ``Course``.
+Papers differ in where they begin, in what they train when, and in the weight of intermediate features: a ``Distillation``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.learn import kept
-from hwsearch.quant.learn.course import FULL, Course, What
+from hwsearch.quant.learn.distillation import FULL, Distillation, What
 from hwsearch.quant.learn.features import feature_names, of_directions
 from hwsearch.quant.learn.modules import Module, last_use, modules
 from hwsearch.quant.learn.quantizers.added import AddedWeights, Around, bias_step, channel_scales
@@ -46,17 +46,17 @@ MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
 """However large the network is."""
-UNTRAINED = Course(phases=(), features=0.0, distance=of_directions, batch=1)
+UNTRAINED = Distillation(phases=(), features=0.0, distance=of_directions, batch=1)
 """Of a student that is only looked at."""
 
 
 class Student(FakeQuantized):
-    """The fake-quantized network whose bounds are trained, and what a course adds to them."""
+    """The fake-quantized network whose bounds are trained, and what a distillation adds to them."""
 
-    def __init__(self, draft: Draft, course: Course | None = None) -> None:
-        start, self.course = draft.quantized, course or UNTRAINED
+    def __init__(self, draft: Draft, distillation: Distillation | None = None) -> None:
+        start, self.distillation = draft.quantized, distillation or UNTRAINED
         self.tensors = {group: _ends(fmt) for group, fmt in trained_groups(start).items()}
-        trained, added = trained_layers(start), self.course.added
+        trained, added = trained_layers(start), self.distillation.added
         self.scales = channel_scales(start.graph, self.tensors, trained) if "scales" in added else {}
         branched = branches.given(start.graph) if "branches" in added else {}
         self.branched = {name: parts for name, parts in branched.items() if {name, *parts} <= trained.keys()}
@@ -68,17 +68,17 @@ class Student(FakeQuantized):
         super().__init__(draft, self.tensors, self.layers)
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
-        if self.course.deepest:
+        if self.distillation.deepest:
             self.kept = self.kept[-1:]
 
     def _layer(self, layer: LayerIntegers, node: Node, start: QuantizedGraph, first: Weights | None) -> Weights:
         """What is trained of a layer; ``first``: the same of the layer whose weights it uses."""
-        course, weight, source = self.course, node.weights["weight"], start.formats[node.inputs[0]]
-        if course.decided and layer.bits < INT8.bits:
-            return DecidedWeights(layer, weight, source, course.rank, first if isinstance(first, DecidedWeights) else None)
-        if not course.added:
-            return Weights(layer, weight, source, course.rank, first, largest=course.largest)
-        rank = FULL if any(node.name in factors for factors in self.branched.values()) else course.rank
+        distillation, weight, source = self.distillation, node.weights["weight"], start.formats[node.inputs[0]]
+        if distillation.decided and layer.bits < INT8.bits:
+            return DecidedWeights(layer, weight, source, distillation.rank, first if isinstance(first, DecidedWeights) else None)
+        if not distillation.added:
+            return Weights(layer, weight, source, distillation.rank, first, largest=distillation.largest)
+        rank = FULL if any(node.name in factors for factors in self.branched.values()) else distillation.rank
         around = Around(self.scales.get(node.inputs[0]), self.scales.get(node.name), bias_step(start.formats[node.name]))
         return AddedWeights(layer, weight, source, rank, first, around)
 
@@ -97,7 +97,7 @@ class Student(FakeQuantized):
                 yield "weights", name, layer.thresholds
             for part in layer.increment or ():
                 yield "branches" if name in factors else "increments", name, part
-            if isinstance(layer, AddedWeights) and "biases" in self.course.added:
+            if isinstance(layer, AddedWeights) and "biases" in self.distillation.added:
                 yield "biases", name, layer.bias_change
         for name, scales in self.scales.items():
             yield "scales", used[groups[name]], scales.change
@@ -141,7 +141,7 @@ class Student(FakeQuantized):
         """Windows of a batch whose loss is propagated together. Where the network takes one at a time, so is the loss, which is
         a mean over windows: what its derivatives need is then there for one window alone, and more of it can be kept (see
         ``segments``). Not where features count by how they vary over the batch."""
-        return batch if self._several or self.course.by_sensitivity else 1
+        return batch if self._several or self.distillation.by_sensitivity else 1
 
     def _read(self, name: str, value: Tensor) -> Tensor:
         return super()._read(name, value * self.scales[name].of(value) if name in self.scales else value)
@@ -154,24 +154,26 @@ def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
     return Ends(fmt) if fmt.levels is None else RegionEnds(fmt)
 
 
-def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
+def train(draft: Draft, distillation: Distillation, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone; that through the
     modules as a whole. Where a loss is not finite, the plan's remarks tell (see ``watched``).
 
-    As many steps as ``MACS`` allows, shared by the phases as the course says.
+    As many steps as ``MACS`` allows, shared by the phases as the distillation says.
     """
-    student, windows = Student(draft, course), draft.windows(SIDE)
+    student, windows = Student(draft, distillation), draft.windows(SIDE)
     targets = targets_of(student, draft.target, windows)
-    batch = min(course.batch, len(windows))
+    batch = min(distillation.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
-    wanted = sum(phase.steps for phase in course.phases)
+    wanted = sum(phase.steps for phase in distillation.phases)
     affordable = draft.effort * MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))
     share = min(1.0, max(FEWEST_STEPS, affordable) / wanted)
     generator, done, watches = torch.Generator().manual_seed(seed), 0, list[Watch]()
-    best, won = _total(student, windows, targets, course), student.changes()
-    other = course.decided or student.branched  # the network with which it begins is not the one that is there
-    begun = _total(Student(draft, replace(course, decided=False, added=())), windows, targets, course) if other else best
-    for number, phase in enumerate(course.phases):
+    best, won = _total(student, windows, targets, distillation), student.changes()
+    other = distillation.decided or student.branched  # the network with which it begins is not the one that is there
+    begun = (
+        _total(Student(draft, replace(distillation, decided=False, added=())), windows, targets, distillation) if other else best
+    )
+    for number, phase in enumerate(distillation.phases):
         turns = modules(student.graph, student.kept)[::-1] if phase.what == "modules" else [None]
         steps = max(1, round(phase.steps * share / len(turns)))
         for turn, module in enumerate(turns):
@@ -192,7 +194,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
                 if progress is not None:
                     progress("training bounds", min(1.0, (done + step + 1) / (wanted * share)))
             done += steps
-        if (total := _total(student, windows, targets, course)) < best:
+        if (total := _total(student, windows, targets, distillation)) < best:
             best, won = total, student.changes()
         student.restore(won)
     trained = best < begun
@@ -236,22 +238,22 @@ def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, T
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def distillation_loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], course: Course) -> Tensor:
+def distillation_loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], distillation: Distillation) -> Tensor:
     """The loss of a batch ``x``: the error of the output, and that of features.
 
     Args:
         targets: what ``targets_of`` gives for the batch.
     """
     output, features = student(x)
-    loss = course.output(output, targets[student.graph.output.name])
-    if course.features == 0 or not features:
+    loss = distillation.output(output, targets[student.graph.output.name])
+    if distillation.features == 0 or not features:
         return loss
     wanted = [targets[name] for name in student.kept]
-    apart = torch.stack([course.distance(f, g) for f, g in zip(features, wanted, strict=True)])
-    if course.by_sensitivity:
+    apart = torch.stack([distillation.distance(f, g) for f, g in zip(features, wanted, strict=True)])
+    if distillation.by_sensitivity:
         deviations = torch.stack([g.flatten(1).std(dim=1).mean() for g in wanted])
         apart = apart * torch.softmax(deviations / deviations.mean().clamp_min(1e-12), dim=0)
-    return loss + course.features * apart.mean()
+    return loss + distillation.features * apart.mean()
 
 
 def _loss(student: Student, windows: Tensor, targets: Mapping[str, Tensor], module: Module | None) -> Callable[[Tensor], Tensor]:
@@ -259,7 +261,7 @@ def _loss(student: Student, windows: Tensor, targets: Mapping[str, Tensor], modu
     writes, and of the picture, each over what it is at first."""
     if module is None:
         return lambda chosen: distillation_loss(
-            student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, student.course
+            student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, student.distillation
         )
     names = (module.end, student.graph.output.name)
 
@@ -268,14 +270,16 @@ def _loss(student: Student, windows: Tensor, targets: Mapping[str, Tensor], modu
         return torch.stack([(y - targets[name][chosen]).square().mean() for name, y in zip(names, shown, strict=True)])
 
     with torch.no_grad():
-        first = errors(torch.arange(min(student.course.batch, len(windows)))).clamp_min(1e-12)
+        first = errors(torch.arange(min(student.distillation.batch, len(windows)))).clamp_min(1e-12)
     return lambda chosen: (errors(chosen) / first).sum()
 
 
-def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], course: Course) -> float:
+def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], distillation: Distillation) -> float:
     with torch.no_grad():
         parts = [
-            float(distillation_loss(student, windows[i : i + 1], {name: t[i : i + 1] for name, t in targets.items()}, course))
+            float(
+                distillation_loss(student, windows[i : i + 1], {name: t[i : i + 1] for name, t in targets.items()}, distillation)
+            )
             for i in range(len(windows))
         ]
     return finite(float(np.mean(parts)))

@@ -45,9 +45,10 @@ LEAN = 0.25
 PARTS = 17
 """Biases are trained in so many parts of a step of what is written, of at least 4 bits."""
 MEANT_FOR = 4
-"""Bits of the tensors for which the rates of a ``Course`` are meant. Where a step is finer, everything moves less at a time: with
-rates that cross steps of an 8-bit tensor, published FSRCNN x2 at W4A8 lost 0.8 to 4 dB from one look to the next; with a quarter
-of the full rates for its weights it ends at 1.10 dB lost on Set5, with half of them and twice the steps at 0.76 (simulated)."""
+"""Bits of the tensors that the rates of ``Hyperparameters`` are meant for. Where a step is finer, everything moves less at a
+time: with rates that cross steps of an 8-bit tensor, published FSRCNN x2 at W4A8 lost 0.8 to 4 dB from one look to the next; with
+a quarter of the full rates for its weights it ends at 1.10 dB lost on Set5, with half of them and twice the steps at 0.76
+(simulated)."""
 BIASES = 0.2
 """The rate of biases. At ten times that, 50 steps from fitted layers took published PAN x4 at W3A3 from 3.54 to 3.75 dB lost on
 six crops of photos, instead of to 3.66 (simulated, one seed)."""
@@ -56,7 +57,7 @@ CONTRAST = 2.0
 
 
 @dataclass(frozen=True)
-class Course:
+class Hyperparameters:
     """How long, and how fast: Adam's rates of integers in steps, of scales and ends as logarithms, of biases in ``1 / PARTS`` of
     a step that they are written in; all between tensors of ``MEANT_FOR`` bits. ``macs``: multiply-accumulates that one plan may
     cost, at least ``fewest`` steps, at most ``steps`` where it takes no more effort than usual."""
@@ -151,16 +152,20 @@ class Student(FakeQuantized):
         self.layers = by_layer(start, trained)
         super().__init__(draft, self.tensors, self.layers)
 
-    def groups(self, course: Course) -> list[dict[str, Any]]:
+    def groups(self, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
         """What Adam trains, and how fast: one group for each rate."""
         rates: dict[float, list[Tensor]] = {}
         for layer in self.layers.values():
-            own = (course.weights * layer.pace * layer.finer, course.scales * layer.pace, course.biases)
+            own = (
+                hyperparameters.weights * layer.pace * layer.finer,
+                hyperparameters.scales * layer.pace,
+                hyperparameters.biases,
+            )
             for tensor, rate in zip(layer.trained(), own, strict=True):
                 rates.setdefault(rate, []).append(tensor)
         for ends in self.tensors.values():
             coarse = min(1.0, (2**MEANT_FOR - 1) / ends.grid.levels)
-            rates.setdefault(course.ends * coarse, []).append(ends.change)
+            rates.setdefault(hyperparameters.ends * coarse, []).append(ends.change)
         known: set[int] = set()  # weights that several layers use are trained once, as the first of them says
         found = []
         for rate, tensors in rates.items():
@@ -213,7 +218,7 @@ def contrasted(x: Tensor, gain: float) -> Tensor:
     return found
 
 
-def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
+def train(draft: Draft, hyperparameters: Hyperparameters, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """A plan with all of its numbers trained; as it was where that is no better on pictures kept from the training. Where a loss
     is not finite, the plan's remarks tell (see ``watched``)."""
     held, seen = apart(draft.pictures, seed)
@@ -223,9 +228,9 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     graph, teacher = student.graph.at(*windows.size), draft.target.at(*windows.size)
     shown, parts = draft.quantized.formats[graph.output.name], windows.count if several(student.graph) else 1
     pixels = windows.count * windows.size[0] * windows.size[1]
-    affordable = draft.effort * course.macs / (4 * pixels * macs_per_pixel(student.graph, student.graph.channels))
-    steps = int(min(course.steps * max(1.0, draft.effort), max(course.fewest, affordable)))
-    groups = student.groups(course)
+    affordable = draft.effort * hyperparameters.macs / (4 * pixels * macs_per_pixel(student.graph, student.graph.channels))
+    steps = int(min(hyperparameters.steps * max(1.0, draft.effort), max(hyperparameters.fewest, affordable)))
+    groups = student.groups(hyperparameters)
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], steps, pct_start=0.1)
     watch = Watch(student.graph, student.named())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.course import FULL
+from hwsearch.quant.learn.distillation import FULL
 from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, as_kernel

@@ -24,7 +24,7 @@ import numpy as np
 
 from hwmodels.numbers import INT8, Int
 from hwsearch.quant.learn.bit_gradients import of_bits
-from hwsearch.quant.learn.course import Course, Phase, What
+from hwsearch.quant.learn.distillation import Distillation, Phase, What
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.learn.student import trained_groups
 from hwsearch.quant.method import Draft, MethodInfo, Progress
@@ -47,7 +47,7 @@ INFO = MethodInfo(
 )
 CYCLE: tuple[tuple[What, int], ...] = (("weights", 34), ("tensors", 33))
 """What is trained in turn, for how many steps."""
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=tuple(Phase(what, steps, 1e-2 * 0.81**n, 1e-2 * 0.81**n) for n in range(5) for what, steps in CYCLE),
     features=10.0,
     distance=of_directions,
@@ -61,7 +61,7 @@ FEWEST_BITS = 2
 
 def observe(seen: Observations) -> AdaBm:
     """See ``quant.method.MethodModule``."""
-    return AdaBm(seen, bit_aware, reach.least_squares, COURSE)
+    return AdaBm(seen, bit_aware, reach.least_squares, DISTILLATION)
 
 
 def bit_aware(spread: Spread, number: Int) -> tuple[float, float]:

@@ -21,7 +21,7 @@ import torch
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
-from hwsearch.quant.methods.learned.twodquant import COURSE
+from hwsearch.quant.methods.learned.twodquant import DISTILLATION
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
@@ -74,7 +74,7 @@ class CondiQuant(Static):
     """See ``quant.method.Method``."""
 
     def __init__(self, seen: Observations) -> None:
-        super().__init__(seen, bounds.by_shape, reach.least_squares, COURSE)
+        super().__init__(seen, bounds.by_shape, reach.least_squares, DISTILLATION)
         self._conditioned: dict[str, Node] = {}
 
     def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
@@ -89,7 +89,7 @@ class CondiQuant(Static):
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
         """Bounds are trained about the conditioned weights."""
         network = draft.network.replaced({node.name: self._node(node.name) for node in self.graph.convs})
-        return train(replace(draft, network=network), COURSE, seed, progress)
+        return train(replace(draft, network=network), DISTILLATION, seed, progress)
 
     def _node(self, name: str) -> Node:
         if name not in self._conditioned:

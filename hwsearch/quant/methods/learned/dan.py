@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT16, Int
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_units
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.network.formats import TensorFormat
@@ -42,7 +42,7 @@ INFO = MethodInfo(
     price="tensors written in 16 bits, read whole for their extremes (a barrier), then rounded; products of 16 bits",
     exported=False,
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=tuple(Phase(what, 25, 1e-2, 1e-2) for _ in range(2) for what in ("weights", "tensors")),
     features=10.0,
     distance=of_units,
@@ -52,7 +52,7 @@ COURSE = Course(
 
 def observe(seen: Observations) -> Dan:
     """See ``quant.method.MethodModule``."""
-    return Dan(seen, bounds.least_squares, reach.least_squares, COURSE)
+    return Dan(seen, bounds.least_squares, reach.least_squares, DISTILLATION)
 
 
 class Dan(Static):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.network.formats import TensorFormat
@@ -40,7 +40,7 @@ INFO = MethodInfo(
 )
 DENSE = 0.99
 """Share of the values that lie within the breakpoint."""
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=tuple(
         Phase(what, 50, 1e-3 * 0.9**epoch, 1e-3 * 0.9**epoch) for epoch in range(3) for what in ("weights", "ends", "points")
     ),
@@ -53,7 +53,7 @@ COURSE = Course(
 
 def observe(seen: Observations) -> DualRegion:
     """See ``quant.method.MethodModule``."""
-    return DualRegion(seen, bounds.least_squares, reach.least_squares, COURSE)
+    return DualRegion(seen, bounds.least_squares, reach.least_squares, DISTILLATION)
 
 
 def breakpoint_of(spread: Spread) -> float:

@@ -26,7 +26,7 @@ from torch import Tensor
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
-from hwsearch.quant.methods.learned.twodquant import COURSE
+from hwsearch.quant.methods.learned.twodquant import DISTILLATION
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.network.rewriting import Numbers, Scales
 from hwsearch.quant.observations import Observations
@@ -99,7 +99,7 @@ class HarmoQ(Static):
     """See ``quant.method.Method``."""
 
     def __init__(self, seen: Observations) -> None:
-        super().__init__(seen, bounds.by_shape, reach.least_squares, COURSE)
+        super().__init__(seen, bounds.by_shape, reach.least_squares, DISTILLATION)
         self._scales: dict[tuple[str, float], Scales] = {}
 
     def rewrite(self, numbers: Numbers) -> Mapping[str, Scales]:
@@ -118,7 +118,7 @@ class HarmoQ(Static):
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
         """Weights take over, then bounds are trained."""
-        return train(_calibrated(draft, seed), COURSE, seed, progress)
+        return train(_calibrated(draft, seed), DISTILLATION, seed, progress)
 
 
 def _read_by(readers: Sequence[Node]) -> np.ndarray:

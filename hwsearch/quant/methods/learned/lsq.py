@@ -8,7 +8,7 @@ serves all; biases stay. It is no substitute for training on originals: that is 
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.distillation import FULL, Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
@@ -22,7 +22,7 @@ INFO = MethodInfo(
     source="Esser et al., ICLR 2020",
     reconstructed="the floating-point network instead of originals, minutes instead of epochs, relative rates",
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=(Phase("tensors", 150, 1e-2, 1e-3), Phase("all", 450, 5e-3, 1e-5)),
     features=0.0,
     distance=of_directions,
@@ -33,4 +33,4 @@ COURSE = Course(
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(seen, bounds.least_squares, reach.least_squares, COURSE)
+    return Static(seen, bounds.least_squares, reach.least_squares, DISTILLATION)

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.distillation import FULL, Distillation, Phase
 from hwsearch.quant.learn.features import of_energies
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.network.formats import TensorFormat
@@ -38,7 +38,7 @@ INFO = MethodInfo(
     source="Li et al., ECCV 2020; its repository",
     reconstructed="the floating-point network instead of originals, minutes instead of epochs, relative rates; a scale a channel",
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=(Phase("all", 600, 2e-3, 5e-4),),
     features=1000.0,
     distance=of_energies,
@@ -51,7 +51,7 @@ COURSE = Course(
 
 def observe(seen: Observations) -> Pams:
     """See ``quant.method.MethodModule``."""
-    return Pams(seen, bounds.min_max, reach.largest, COURSE)
+    return Pams(seen, bounds.min_max, reach.largest, DISTILLATION)
 
 
 class Pams(Static):

@@ -12,7 +12,7 @@ relative to where a bound began; weights have no zero point; the histogram is on
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_energies
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
@@ -26,11 +26,11 @@ INFO = MethodInfo(
     source="Tu et al., CVPR 2023; its repository",
     reconstructed="learning rates relative to a bound; weights symmetric",
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=(Phase("tensors", 250, 5e-3, 2e-3), Phase("weights", 250, 5e-6, 2e-6)), features=5.0, distance=of_energies, batch=2
 )
 
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(seen, bounds.density, reach.largest, COURSE)
+    return Static(seen, bounds.density, reach.largest, DISTILLATION)

@@ -20,7 +20,7 @@ is not here.
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_directions, of_squares
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
@@ -36,7 +36,7 @@ INFO = MethodInfo(
     "in integers, where the network has them; without the timestep retraining of the diffusion network",
     price="none here: scales fold, branches are layers; as published, a multiply per channel and branches in 16 bits",
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=(Phase("modules", 300, 1e-2, 1e-3), Phase("all", 300, 5e-3, 1e-4)),
     features=0.0,
     distance=of_directions,
@@ -49,4 +49,4 @@ COURSE = Course(
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(seen, bounds.by_shape, reach.least_squares, COURSE)
+    return Static(seen, bounds.by_shape, reach.least_squares, DISTILLATION)

@@ -35,10 +35,10 @@ INFO = MethodInfo(
     reconstructed="gradients of decisions; the floating-point network instead of originals, minutes instead of days; no shifts "
     "of channels; blocks are named to be dropped, not chosen by training",
 )
-COURSE = replace(lsq.COURSE, decided=True, features=255 * 1e-4, distance=of_lengths)
+DISTILLATION = replace(lsq.DISTILLATION, decided=True, features=255 * 1e-4, distance=of_lengths)
 """The published weight is for pictures in 0..1; the error of the output counts in steps of 8 bits here."""
 
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(seen, bounds.least_squares, reach.least_squares, COURSE)
+    return Static(seen, bounds.least_squares, reach.least_squares, DISTILLATION)

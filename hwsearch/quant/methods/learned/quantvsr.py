@@ -16,7 +16,7 @@ quantizer is of a video network, this one sees single pictures.
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_directions, of_squares
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.methods.weights.hadamard import with_rotation
@@ -33,7 +33,7 @@ INFO = MethodInfo(
     "error; fewer steps, relative rates; single pictures, no networks with state",
     price="none here: rotations and biases fold, branches are layers; as published, rotations and ranges of every picture",
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=(Phase("branches", 300, 1e-2, 1e-3), Phase("biases", 300, 1e-2, 1e-3)),
     features=0.0,
     distance=of_directions,
@@ -45,4 +45,4 @@ COURSE = Course(
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(with_rotation(seen), bounds.least_squares, reach.least_squares, COURSE)
+    return Static(with_rotation(seen), bounds.least_squares, reach.least_squares, DISTILLATION)

@@ -8,7 +8,7 @@ nothing; bounds are found and distilled first, as 2DQuant's; 300 steps each, min
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
@@ -22,7 +22,7 @@ INFO = MethodInfo(
     source="SPR2Q, ICLR 2026 (notes)",
     reconstructed="units and beginning of the increments, loss and steps; without its groups and routing",
 )
-COURSE = Course(
+DISTILLATION = Distillation(
     phases=(Phase("tensors", 150, 1e-2, 1e-4), Phase("weights", 150, 1e-2, 1e-4), Phase("increments", 300, 1e-2, 1e-4)),
     features=5.0,
     distance=of_directions,
@@ -33,4 +33,4 @@ COURSE = Course(
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(seen, bounds.by_shape, reach.least_squares, COURSE)
+    return Static(seen, bounds.by_shape, reach.least_squares, DISTILLATION)

@@ -25,7 +25,7 @@ from dataclasses import replace
 
 from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.learn.reconstruct import with_reconstructed_layers
-from hwsearch.quant.learn.together import Course, train
+from hwsearch.quant.learn.together import Hyperparameters, train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.weights.output_noise import OutputNoise
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -37,7 +37,7 @@ INFO = MethodInfo(
     source="hwsearch; after LSQ (2020), LSQ+ (2020), 2DQuant (2024) and what output_noise is after",
     family="equalized",
 )
-COURSE = Course()
+HYPERPARAMETERS = Hyperparameters()
 POLISHING = 0.2
 """The share of the time that polishing takes, about."""
 
@@ -58,4 +58,4 @@ class Together(OutputNoise):
         polished = polish(begun, seed=seed, progress=lambda what, share: report(what, POLISHING * share))
         # The network that the layers were fitted to, in which idle channels are at work, and still all pictures.
         trained = replace(begun, quantized=polished, pictures=draft.pictures, teacher=draft.target)
-        return train(trained, COURSE, seed, lambda what, share: report(what, POLISHING + (1 - POLISHING) * share))
+        return train(trained, HYPERPARAMETERS, seed, lambda what, share: report(what, POLISHING + (1 - POLISHING) * share))

@@ -11,7 +11,7 @@ began; weights are symmetric per channel, theirs have one range and a zero point
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
@@ -26,9 +26,9 @@ INFO = MethodInfo(
     reconstructed="fewer and smaller steps; learning rate relative to a bound; weights symmetric per channel",
     price="none here; as published, asymmetric weights cost a box sum of the input a layer",
 )
-COURSE = Course(phases=(Phase("all", 400, 1e-2, 1e-4),), features=5.0, distance=of_directions, batch=4)
+DISTILLATION = Distillation(phases=(Phase("all", 400, 1e-2, 1e-4),), features=5.0, distance=of_directions, batch=4)
 
 
 def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
-    return Static(seen, bounds.by_shape, reach.least_squares, COURSE)
+    return Static(seen, bounds.by_shape, reach.least_squares, DISTILLATION)

@@ -17,7 +17,7 @@ from hwmodels.numbers import Int
 from hwsearch.quality.proxies import fisher, noise_gain, output_sqnr
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.learn.together import Course
+from hwsearch.quant.learn.together import Hyperparameters
 from hwsearch.quant.methods.learned import together
 from hwsearch.quant.methods.weights.hadamard import streams
 from hwsearch.quant.network.formats import TensorFormat
@@ -175,7 +175,7 @@ def test_methods_give_one_set_of_integers(graph: Graph, space: SearchSpace, crop
 
 def test_training_keeps_one_set_of_integers(calibration: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polished and trained; at least one of them moves an integer."""
-    monkeypatch.setattr(together, "COURSE", Course(steps=100))
+    monkeypatch.setattr(together, "HYPERPARAMETERS", Hyperparameters(steps=100))
     row = calibration.space.uniform(4, 8)
     start = users(calibration.quantized(row))[0].weight
     moved = False

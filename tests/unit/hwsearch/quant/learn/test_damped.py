@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.learn.bounds import Student, distillation_loss, targets_of
-from hwsearch.quant.learn.course import Course
 from hwsearch.quant.learn.damped import damped, least_rows
+from hwsearch.quant.learn.distillation import Distillation
 from hwsearch.quant.learn.features import of_directions
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ir.lower import to_workload
@@ -19,7 +19,7 @@ from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm,
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import trace
 
-COURSE = Course(phases=(), features=0.0, distance=of_directions, batch=1)
+DISTILLATION = Distillation(phases=(), features=0.0, distance=of_directions, batch=1)
 
 
 class Grown(nn.Module):
@@ -50,11 +50,11 @@ def calibration() -> Calibration:
 
 def derivatives(calibration: Calibration, least: dict[str, float] | None = None) -> list[Tensor]:
     draft = calibration.draft(calibration.space.uniform(4, 4))
-    student = Student(draft, COURSE)
+    student = Student(draft, DISTILLATION)
     if least is not None:
         student._least = least
     x = draft.pictures[0]
-    loss = distillation_loss(student, x, targets_of(student, draft.target, x), COURSE)
+    loss = distillation_loss(student, x, targets_of(student, draft.target, x), DISTILLATION)
     return [found for found in torch.autograd.grad(loss, student.parameters("all"), allow_unused=True) if found is not None]
 
 

@@ -18,7 +18,7 @@ from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.learn import bounds, polish, together
 from hwsearch.quant.learn.bounds import SIDE, Student, targets_of, train
-from hwsearch.quant.learn.course import Course
+from hwsearch.quant.learn.distillation import Distillation
 from hwsearch.quant.learn.features import feature_names
 from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, qartsr, quantvsr, spr2q, twodquant
@@ -30,14 +30,14 @@ from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import trace
 
-COURSES = {
-    "ptq4sr": ptq4sr.COURSE,
-    "twodquant": twodquant.COURSE,
-    "lsq": lsq.COURSE,
-    "spr2q": spr2q.COURSE,
-    "qartsr": qartsr.COURSE,
-    "quantvsr": quantvsr.COURSE,
-    "dual_region": dual_region.COURSE,
+DISTILLATIONS = {
+    "ptq4sr": ptq4sr.DISTILLATION,
+    "twodquant": twodquant.DISTILLATION,
+    "lsq": lsq.DISTILLATION,
+    "spr2q": spr2q.DISTILLATION,
+    "qartsr": qartsr.DISTILLATION,
+    "quantvsr": quantvsr.DISTILLATION,
+    "dual_region": dual_region.DISTILLATION,
 }
 TURNS = 12
 """Steps of a phase here."""
@@ -76,8 +76,8 @@ def draft_of(graph: Graph, pictures: list[Tensor], method: str) -> Draft:
     return calibrate(graph, pictures, space, method=method).draft(space.uniform(4, 4))
 
 
-def lowered(quantized: QuantizedGraph, draft: Draft, course: Course) -> float:
-    """What a course lowers, of the values that the integer engine computes, window by window."""
+def lowered(quantized: QuantizedGraph, draft: Draft, distillation: Distillation) -> float:
+    """What a distillation lowers, of the values that the integer engine computes, window by window."""
     graph, losses = quantized.graph, []
     for window in draft.windows(SIDE).split(1):
         wanted: dict[str, Tensor] = {}
@@ -96,12 +96,12 @@ def lowered(quantized: QuantizedGraph, draft: Draft, course: Course) -> float:
         loss = 255 * float((found[output] - wanted[output]).abs().mean())
         names = feature_names(graph)
         shares = np.full(len(names), 1 / len(names))
-        if course.by_sensitivity:
+        if distillation.by_sensitivity:
             deviations = np.array([float(wanted[name].std()) for name in names])
             powers = np.exp(deviations / deviations.mean())
             shares = powers / powers.sum() / len(names)
-        apart = [float(course.distance(found[name], wanted[name])) for name in names]
-        losses.append(loss + course.features * float(np.dot(shares, apart)))
+        apart = [float(distillation.distance(found[name], wanted[name])) for name in names]
+        losses.append(loss + distillation.features * float(np.dot(shares, apart)))
     return float(np.mean(losses))
 
 
@@ -137,7 +137,7 @@ def test_effort_is_what_trainings_may_cost(
         if hasattr(module, "MACS"):
             monkeypatch.setattr(module, "MACS", 1.0)
             monkeypatch.setattr(module, "FEWEST_STEPS", 3)
-    monkeypatch.setattr(learned_together, "COURSE", together.Course(fewest=3, macs=1.0))
+    monkeypatch.setattr(learned_together, "HYPERPARAMETERS", together.Hyperparameters(fewest=3, macs=1.0))
     space = build_space(to_workload(residual, 32, 32), (4,), (4,), scope="not-first-last", outside=(8, 8))
     calibration, plan = calibrate(residual, pictures, space, method=name), space.uniform(4, 4)
     counts = []
@@ -149,11 +149,11 @@ def test_effort_is_what_trainings_may_cost(
     assert counts[1] > 2 * counts[0]
 
 
-@pytest.mark.parametrize("name", COURSES)
+@pytest.mark.parametrize("name", DISTILLATIONS)
 def test_a_short_training_ends_no_worse_than_it_began(name: str, residual: Graph, pictures: list[Tensor]) -> None:
-    course = replace(COURSES[name], phases=tuple(replace(phase, steps=TURNS) for phase in COURSES[name].phases))
+    distillation = replace(DISTILLATIONS[name], phases=tuple(replace(phase, steps=TURNS) for phase in DISTILLATIONS[name].phases))
     draft = draft_of(residual, pictures, name)
-    trained = train(draft, course, seed=0)
-    before, after = (lowered(found, draft, course) for found in (draft.quantized, trained))
+    trained = train(draft, distillation, seed=0)
+    before, after = (lowered(found, draft, distillation) for found in (draft.quantized, trained))
     assert trained is not draft.quantized
     assert after < before

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hwsearch.contracts import tiny_calibration
 from hwsearch.quant.learn.bounds import Student, distillation_loss, propagate, targets_of
-from hwsearch.quant.learn.course import Course
+from hwsearch.quant.learn.distillation import Distillation
 from hwsearch.quant.learn.features import of_directions, of_energies, of_lengths, of_units
 from hwsearch.quant.learn.quantizers.grid import on_given_grid
 from hwsearch.quant.learn.quantizers.straight_through import rounded
@@ -46,12 +46,12 @@ def test_what_is_no_number_stays_none() -> None:
 def test_windows_one_after_the_other_have_the_derivatives_of_a_batch(distance) -> None:
     calibration = tiny_calibration((4, 8), (4, 8), "minmax")
     draft = calibration.draft(calibration.space.uniform(4, 4))
-    course = Course((), 5.0, distance, 3)
-    student, windows = Student(draft, course), draft.windows(12)
+    distillation = Distillation((), 5.0, distance, 3)
+    student, windows = Student(draft, distillation), draft.windows(12)
     targets = targets_of(student, draft.target, windows)
 
     def loss_of(chosen: Tensor) -> Tensor:
-        return distillation_loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
+        return distillation_loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, distillation)
 
     found = []
     for at_once in (3, 1):
@@ -67,8 +67,8 @@ def test_windows_one_after_the_other_have_the_derivatives_of_a_batch(distance) -
 def test_features_that_count_by_the_batch_are_not_parted() -> None:
     calibration = tiny_calibration((4, 8), (4, 8), "minmax")
     draft = calibration.draft(calibration.space.uniform(4, 4))
-    course = Course((), 5.0, of_directions, 3)
+    distillation = Distillation((), 5.0, of_directions, 3)
     for several, by_sensitivity, at_once in ((True, False, 3), (False, False, 1), (False, True, 3)):
-        student = Student(draft, replace(course, by_sensitivity=by_sensitivity))
+        student = Student(draft, replace(distillation, by_sensitivity=by_sensitivity))
         student._several = several
         assert student.at_once(3) == at_once

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from hwsearch.contracts import tiny_calibration
 from hwsearch.quant.learn import bounds, polish, together
-from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.distillation import FULL, Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.learn.kept import STATE, Kept
 from hwsearch.quant.method import Draft, Progress
@@ -26,13 +26,15 @@ from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.storage import digest
 
 Training = Callable[[Draft, Progress], QuantizedGraph]
-TOGETHER = together.Course(24, weights=0.01, scales=1e-3, biases=0.2, ends=2e-3)
-COURSE = Course((Phase("tensors", 12, 5e-2, 1e-2), Phase("increments", 12, 2e-2, 1e-3)), 0.0, of_directions, 2, rank=FULL)
-MODULES = Course(
+TOGETHER = together.Hyperparameters(24, weights=0.01, scales=1e-3, biases=0.2, ends=2e-3)
+DISTILLATION = Distillation(
+    (Phase("tensors", 12, 5e-2, 1e-2), Phase("increments", 12, 2e-2, 1e-3)), 0.0, of_directions, 2, rank=FULL
+)
+MODULES = Distillation(
     (Phase("modules", 12, 2e-2, 1e-3), Phase("all", 12, 2e-2, 1e-3)), 0.0, of_directions, 2, rank=2, added=("scales",)
 )
 TRAININGS: dict[str, Training] = {
-    "bounds": lambda draft, progress: bounds.train(draft, COURSE, 0, progress),
+    "bounds": lambda draft, progress: bounds.train(draft, DISTILLATION, 0, progress),
     "modules": lambda draft, progress: bounds.train(draft, MODULES, 0, progress),
     "polish": lambda draft, progress: polish.polish(draft, steps=24, progress=progress),
     "together": lambda draft, progress: together.train(draft, TOGETHER, 0, progress),

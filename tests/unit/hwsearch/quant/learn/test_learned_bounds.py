@@ -10,7 +10,7 @@ from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.distillation import FULL, Distillation, Phase
 from hwsearch.quant.learn.features import of_directions, of_energies
 from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.weights import Weights
@@ -79,7 +79,7 @@ def test_training_brings_the_output_nearer(distance) -> None:
         for ends in student.tensors.values():
             ends.start *= 4
     wide = type(draft)(student.quantized(), draft.network, draft.pictures)
-    trained = train(wide, Course((Phase("tensors", 60, 5e-2, 5e-3),), 1.0, distance, 2))
+    trained = train(wide, Distillation((Phase("tensors", 60, 5e-2, 5e-3),), 1.0, distance, 2))
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(found, x) - target).square().mean()) for found in (wide.quantized, trained))
     assert after < 0.7 * before

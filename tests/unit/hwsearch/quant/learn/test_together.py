@@ -16,9 +16,9 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.simulate import simulated
 from hwsearch.quant.learn.quantizers.grid import on_grid
 from hwsearch.quant.learn.quantizers.straight_through import rounded
-from hwsearch.quant.learn.together import Course, Student, Windows, contrasted, train
+from hwsearch.quant.learn.together import Hyperparameters, Student, Windows, contrasted, train
 
-QUICK = Course(steps=60, fewest=60)
+QUICK = Hyperparameters(steps=60, fewest=60)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_training_begins_with_the_integers_it_is_given(calibration, weights: int
 def test_the_student_computes_what_its_integers_compute(calibration, weights: int, tensors: int) -> None:
     student = Student(draft_of(calibration, weights, tensors))
     generator = torch.Generator().manual_seed(0)
-    for group in student.groups(Course()):
+    for group in student.groups(Hyperparameters()):
         for change in group["params"]:
             change.data += 0.1 * torch.randn(change.shape, generator=generator)
     quantized, x = student.quantized(), tiny_pairs()[0].low
@@ -78,7 +78,7 @@ def test_the_student_computes_what_its_integers_compute(calibration, weights: in
 def test_what_the_output_says_reaches_every_number(calibration) -> None:
     student, x = Student(draft_of(calibration, 4, 4)), tiny_pairs()[0].low
     loss = student(x, student.graph.at(*x.shape[2:])).square().mean()
-    numbers = [change for group in student.groups(Course()) for change in group["params"]]
+    numbers = [change for group in student.groups(Hyperparameters()) for change in group["params"]]
     assert len(numbers) == 3 * len(student.layers) + len(student.tensors) > 6
     assert all(float(gradient.abs().max()) > 0 for gradient in torch.autograd.grad(loss, numbers))
 
@@ -87,20 +87,20 @@ def test_what_the_output_says_reaches_every_number(calibration) -> None:
 def test_nothing_crosses_a_step_of_a_tensor_at_once(calibration, tensors: int) -> None:
     """Adam moves what it trains by its rate at most, about."""
     student = Student(draft_of(calibration, 4, tensors))
-    rates = {id(change): group["lr"] for group in student.groups(Course()) for change in group["params"]}
+    rates = {id(change): group["lr"] for group in student.groups(Hyperparameters()) for change in group["params"]}
     for name, layer in student.layers.items():
         assert 0.01 < rates[id(layer.bias_change)] * layer._unit / student.start.formats[name].scale < 0.2
     for ends in student.tensors.values():
         assert 0.01 < rates[id(ends.change)] * ends.grid.levels < 0.2
     fastest = max(rates[id(layer.steps)] for layer in student.layers.values())  # the output has 8 bits in any case
-    assert fastest == pytest.approx(Course().weights / (1 if tensors == 4 else 2))
+    assert fastest == pytest.approx(Hyperparameters().weights / (1 if tensors == 4 else 2))
 
 
 @pytest.mark.parametrize(("effort", "steps"), [(0.5, 4), (1.0, 4), (3.0, 12)])
 def test_more_effort_than_usual_takes_more_steps_than_usual(calibration, effort: float, steps: int) -> None:
     shares: list[float] = []
-    course = Course(steps=4, fewest=1, macs=1e12)
-    train(replace(draft_of(calibration, 4, 4), effort=effort), course, progress=lambda what, share: shares.append(share))
+    hyperparameters = Hyperparameters(steps=4, fewest=1, macs=1e12)
+    train(replace(draft_of(calibration, 4, 4), effort=effort), hyperparameters, progress=lambda what, share: shares.append(share))
     assert len(shares) == steps
 
 
@@ -113,8 +113,8 @@ def test_training_brings_the_shipped_network_nearer_on_photos_it_did_not_see() -
 
 
 def test_the_same_seed_gives_the_same_integers(calibration) -> None:
-    draft, course = draft_of(calibration, 3, 3), Course(steps=5, fewest=5)
-    first, again = (train(draft, course, seed=1) for _ in range(2))
+    draft, hyperparameters = draft_of(calibration, 3, 3), Hyperparameters(steps=5, fewest=5)
+    first, again = (train(draft, hyperparameters, seed=1) for _ in range(2))
     assert all(np.array_equal(again.layers[name].weight, layer.weight) for name, layer in first.layers.items())
 
 

@@ -18,7 +18,7 @@ from hwsearch.contracts import tiny_graph
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.learn import bounds, held_out, polish, together, watched
 from hwsearch.quant.learn.bit_gradients import bit_gradients
-from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.distillation import FULL, Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.learn.kept import Kept
 from hwsearch.quant.learn.reconstruct import reconstruct
@@ -33,14 +33,14 @@ from searchspaces.space import build_space
 from searchspaces.tracing.trace import trace
 
 Training = Callable[[Draft], QuantizedGraph]
-SHORT = Course((Phase("all", 40, 1e-2, 1e-3),), 0.0, of_directions, 2, rank=FULL)
+SHORT = Distillation((Phase("all", 40, 1e-2, 1e-3),), 0.0, of_directions, 2, rank=FULL)
 TRAININGS: dict[str, Training] = {
     "bounds": lambda draft: bounds.train(draft, SHORT),
-    "lsq": lambda draft: bounds.train(draft, lsq.COURSE),
-    "twodquant": lambda draft: bounds.train(draft, twodquant.COURSE),
-    "quantsr_plus": lambda draft: bounds.train(draft, quantsr_plus.COURSE),
+    "lsq": lambda draft: bounds.train(draft, lsq.DISTILLATION),
+    "twodquant": lambda draft: bounds.train(draft, twodquant.DISTILLATION),
+    "quantsr_plus": lambda draft: bounds.train(draft, quantsr_plus.DISTILLATION),
     "polish": lambda draft: polish.polish(draft, steps=40),
-    "together": lambda draft: together.train(draft, together.Course(40)),
+    "together": lambda draft: together.train(draft, together.Hyperparameters(40)),
 }
 
 
@@ -157,10 +157,10 @@ def test_a_training_that_goes_on_tells_what_it_met_before(
             raise Stopped
 
     whole, told = TRAININGS["together"](dividing), list[float]()
-    course = together.Course(40)
+    hyperparameters = together.Hyperparameters(40)
     with pytest.raises(Stopped):
-        together.train(replace(dividing, kept=Kept(tmp_path, every_s=0)), course, progress=progress)
-    found = together.train(replace(dividing, kept=Kept(tmp_path, every_s=0)), course, progress=lambda what, share: None)
+        together.train(replace(dividing, kept=Kept(tmp_path, every_s=0)), hyperparameters, progress=progress)
+    found = together.train(replace(dividing, kept=Kept(tmp_path, every_s=0)), hyperparameters, progress=lambda what, share: None)
     assert found.remarks == whole.remarks
     assert digest(found) == digest(whole)
 

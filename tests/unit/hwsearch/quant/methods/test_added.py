@@ -13,7 +13,7 @@ from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.simulate import as_real
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.distillation import Distillation, Phase
 from hwsearch.quant.learn.features import of_directions, of_squares
 from hwsearch.quant.learn.modules import modules
 from hwsearch.quant.methods.learned import qartsr, quantvsr
@@ -62,8 +62,8 @@ def draft_of(graph: Graph, pictures, weights: int, tensors: int, method: str = "
     return calibrate(graph, pictures, space, method=method).draft(space.uniform(weights, tensors))
 
 
-def course(*added: str, phases=(), rank: int = 0) -> Course:
-    return Course(phases, 0.0, of_directions, 2, rank=rank, added=added, output=of_squares)
+def distillation(*added: str, phases=(), rank: int = 0) -> Distillation:
+    return Distillation(phases, 0.0, of_directions, 2, rank=rank, added=added, output=of_squares)
 
 
 def spoilt(student: Student, what: str, size: float) -> None:
@@ -79,7 +79,7 @@ def error(quantized, graph: Graph, x: torch.Tensor) -> float:
 @pytest.mark.parametrize("bits", [(3, 4), (8, 8)])
 def test_the_student_computes_what_its_integers_compute(graph, pictures, bits) -> None:
     draft = draft_of(branches.branched(graph, RANKS), pictures, *bits)
-    student, x = Student(draft, course("scales", "branches", "biases", rank=2)), pictures[0]
+    student, x = Student(draft, distillation("scales", "branches", "biases", rank=2)), pictures[0]
     spoilt(student, "all", 0.1)
     with torch.no_grad():
         output, _ = student(x)
@@ -90,7 +90,7 @@ def test_the_student_computes_what_its_integers_compute(graph, pictures, bits) -
 
 def test_scales_of_channels_leave_the_function_and_change_the_integers(graph, pictures) -> None:
     draft, x = draft_of(graph, pictures, 8, 8), pictures[0]
-    student = Student(draft, course("scales"))
+    student = Student(draft, distillation("scales"))
     # Behind the residual's beginning and sum there are sums, which do not fold; the other two are behind a ReLU.
     assert {name: len(scales.change) for name, scales in student.scales.items()} == {"body.0": 12, "tail.0": 8}
     for name, scales in student.scales.items():  # down, so that no range is passed; weights that read it become larger
@@ -129,7 +129,7 @@ def test_the_product_of_the_factors_is_what_the_rest_is_without(graph) -> None:
 def test_what_is_left_of_a_layer_moves_as_its_branch_does(graph, pictures) -> None:
     """Factors that are moved far, at 8 bits: with the rest that follows, the function stays."""
     draft, x = draft_of(branches.branched(graph, RANKS), pictures, 8, 16), pictures[0]
-    whole, factors_alone = Student(draft, course("branches")), Student(draft, course("branches"))
+    whole, factors_alone = Student(draft, distillation("branches")), Student(draft, distillation("branches"))
     for layer in factors_alone.layers.values():
         layer.beside = None
     assert len(whole.parameters("branches")) == 4
@@ -141,8 +141,8 @@ def test_what_is_left_of_a_layer_moves_as_its_branch_does(graph, pictures) -> No
 
 def test_phases_of_quantvsr_change_what_they_are_named_after(graph, pictures) -> None:
     draft = draft_of(branches.branched(graph, RANKS), pictures, 3, 8)
-    of_branches = train(draft, course("branches", "biases", phases=(Phase("branches", 30, 1e-2, 1e-3),)))
-    of_biases = train(draft, course("biases", phases=(Phase("biases", 30, 1e-1, 1e-2),)))
+    of_branches = train(draft, distillation("branches", "biases", phases=(Phase("branches", 30, 1e-2, 1e-3),)))
+    of_biases = train(draft, distillation("biases", phases=(Phase("biases", 30, 1e-1, 1e-2),)))
 
     def changed(quantized) -> set[str]:
         own = draft.quantized.layers
@@ -182,7 +182,7 @@ def test_modules_are_what_lies_between_ends(graph) -> None:
 
 def test_a_module_reads_the_floating_point_network_and_is_followed_by_integers(graph, pictures) -> None:
     draft, x = draft_of(graph, pictures, 3, 4), pictures[0]
-    student = Student(draft, course("scales"))
+    student = Student(draft, distillation("scales"))
     _, last = modules(graph, student.kept)
     seen: dict[str, torch.Tensor] = {}
     execute(graph, x, lambda node, value: seen.update({node.name: value}))
@@ -200,7 +200,7 @@ def test_a_module_reads_the_floating_point_network_and_is_followed_by_integers(g
 
 
 def test_each_number_is_trained_with_the_last_module_that_uses_it(graph, pictures) -> None:
-    student = Student(draft_of(graph, pictures, 3, 4), course("scales", rank=2))
+    student = Student(draft_of(graph, pictures, 3, 4), distillation("scales", rank=2))
     parts = modules(graph, student.kept)
     of_modules = [{id(tensor) for tensor in student.parameters("all", module)} for module in parts]
     assert not of_modules[0] & of_modules[1]
@@ -215,7 +215,7 @@ def test_each_number_is_trained_with_the_last_module_that_uses_it(graph, picture
 
 def test_reversed_training_lowers_the_error_of_the_picture(graph, pictures) -> None:
     draft = draft_of(branches.branched(graph, {"body.2": 4}), pictures, 3, 4, "qartsr")
-    quick = replace(qartsr.COURSE, phases=(Phase("modules", 60, 1e-2, 1e-3),))
+    quick = replace(qartsr.DISTILLATION, phases=(Phase("modules", 60, 1e-2, 1e-3),))
     trained = train(draft, quick)
     errors = [np.mean([error(q, graph, x) for x in pictures]) for q in (draft.quantized, trained)]
     assert errors[1] < 0.7 * errors[0]

@@ -19,7 +19,7 @@ from hwsearch.problem.request import Request
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
 from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds
-from hwsearch.quant.methods.learned.dan import COURSE
+from hwsearch.quant.methods.learned.dan import DISTILLATION
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.normalized import PARTS, Normalized
@@ -54,7 +54,7 @@ def test_an_end_that_is_held_back_may_return() -> None:
 @pytest.mark.parametrize("bits", [(4, 3), (8, 4)])
 def test_the_student_computes_what_its_integers_compute(calibration, bits: tuple[int, int]) -> None:
     draft = draft_of(calibration, *bits)
-    student, x = Student(draft, COURSE), tiny_pairs()[0].low
+    student, x = Student(draft, DISTILLATION), tiny_pairs()[0].low
     assert any(isinstance(tensor, NormalizedEnds) for tensor in student.tensors.values())
     generator = torch.Generator().manual_seed(0)
     for change in student.parameters("all"):
@@ -81,7 +81,7 @@ def test_every_channel_of_every_tensor_has_few_values_and_a_quieter_picture_fine
 
 def test_training_brings_the_output_nearer_and_a_file_keeps_what_came_out(calibration, tmp_path: Path) -> None:
     draft = draft_of(calibration, 4, 3)
-    trained, x = train(draft, COURSE), tiny_pairs()[0].low
+    trained, x = train(draft, DISTILLATION), tiny_pairs()[0].low
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(found, x) - target).square().mean()) for found in (draft.quantized, trained))
     assert after < before

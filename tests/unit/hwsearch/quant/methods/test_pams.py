@@ -12,9 +12,9 @@ from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.course import Phase
+from hwsearch.quant.learn.distillation import Phase
 from hwsearch.quant.learn.quantizers.ends import Ends
-from hwsearch.quant.methods.learned.pams import COURSE
+from hwsearch.quant.methods.learned.pams import DISTILLATION
 from hwsearch.quant.ranges.ranges import symmetric_format
 from searchspaces.ir.graph import execute
 
@@ -51,7 +51,7 @@ def test_a_tensor_begins_clipped_at_the_mean_of_what_each_picture_reaches(calibr
 
 def test_weights_reach_to_their_largest_whatever_they_become(calibration) -> None:
     draft = calibration.draft(calibration.space.uniform(2, 8))
-    student, x = Student(draft, COURSE), tiny_pairs()[0].low
+    student, x = Student(draft, DISTILLATION), tiny_pairs()[0].low
     with torch.no_grad():
         for part in student.parameters("increments"):
             part.add_(torch.randn(part.shape, generator=torch.Generator().manual_seed(0)))
@@ -67,7 +67,7 @@ def test_weights_reach_to_their_largest_whatever_they_become(calibration) -> Non
 
 def test_training_brings_the_output_nearer(calibration) -> None:
     draft = calibration.draft(calibration.space.uniform(2, 8))
-    trained = train(draft, replace(COURSE, phases=(Phase("all", 80, 2e-2, 5e-3),)))
+    trained = train(draft, replace(DISTILLATION, phases=(Phase("all", 80, 2e-2, 5e-3),)))
     x = tiny_pairs()[0].low
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(found, x) - target).square().mean()) for found in (draft.quantized, trained))

@@ -12,10 +12,10 @@ import torch
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.course import Phase
+from hwsearch.quant.learn.distillation import Phase
 from hwsearch.quant.learn.quantizers.decisions import DecidedWeights, decided
 from hwsearch.quant.methods.learned import lsq
-from hwsearch.quant.methods.learned.quantsr_plus import COURSE
+from hwsearch.quant.methods.learned.quantsr_plus import DISTILLATION
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_the_gradient_by_hand() -> None:
 
 
 def test_all_codes_of_the_width_are_used_and_compute_what_was_trained(calibration) -> None:
-    student, x = Student(calibration.draft(calibration.space.uniform(2, 8)), COURSE), tiny_pairs()[0].low
+    student, x = Student(calibration.draft(calibration.space.uniform(2, 8)), DISTILLATION), tiny_pairs()[0].low
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for part in student.parameters("all"):
@@ -84,18 +84,22 @@ def test_all_codes_of_the_width_are_used_and_compute_what_was_trained(calibratio
 
 
 def test_layers_of_bytes_keep_to_the_narrow_range(calibration) -> None:
-    student = Student(calibration.draft(calibration.space.uniform(8, 8)), COURSE)
+    student = Student(calibration.draft(calibration.space.uniform(8, 8)), DISTILLATION)
     assert not any(isinstance(layer, DecidedWeights) for layer in student.layers.values())
 
 
 def test_training_brings_the_output_nearer_and_moves_decisions(calibration) -> None:
     draft = calibration.draft(calibration.space.uniform(2, 8))
-    course = replace(COURSE, phases=(Phase("all", 80, 2e-2, 5e-3),))
-    trained, x = train(draft, course), tiny_pairs()[0].low
+    distillation = replace(DISTILLATION, phases=(Phase("all", 80, 2e-2, 5e-3),))
+    trained, x = train(draft, distillation), tiny_pairs()[0].low
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(found, x) - target).square().mean()) for found in (draft.quantized, trained))
     assert after < before
 
 
 def test_its_baseline_trains_as_many_steps() -> None:
-    assert (COURSE.phases, COURSE.batch, COURSE.rank) == (lsq.COURSE.phases, lsq.COURSE.batch, lsq.COURSE.rank)
+    assert (DISTILLATION.phases, DISTILLATION.batch, DISTILLATION.rank) == (
+        lsq.DISTILLATION.phases,
+        lsq.DISTILLATION.batch,
+        lsq.DISTILLATION.rank,
+    )

@@ -12,7 +12,7 @@ from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.distillation import FULL, Distillation, Phase
 from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.methods.learned.condiquant import conditioned, proximal
 from hwsearch.quant.methods.weights.hadamard import rotated, rotation, streams
@@ -129,7 +129,7 @@ def test_networks_without_linear_streams_stay() -> None:
 def test_increments_are_merged_before_rounding() -> None:
     calibration = tiny_calibration((3, 8), (8, 16), "minmax")
     draft = calibration.draft(calibration.space.uniform(3, 8))
-    plain, student = Student(draft), Student(draft, Course((), 0.0, of_directions, 1, rank=2))
+    plain, student = Student(draft), Student(draft, Distillation((), 0.0, of_directions, 1, rank=2))
     x = tiny_pairs()[0].low
     with torch.no_grad():
         assert torch.equal(plain(x)[0], student(x)[0])  # they begin as nothing
@@ -144,7 +144,7 @@ def test_increments_are_merged_before_rounding() -> None:
         assert np.linalg.matrix_rank((up @ down).detach().numpy()) == 2
         assert float(added.detach().abs().max()) > 0
         assert quantized.layers[name].weight.shape == draft.quantized.layers[name].weight.shape
-    trained = train(draft, Course((Phase("increments", 60, 2e-2, 1e-3),), 1.0, of_directions, 2, rank=2))
+    trained = train(draft, Distillation((Phase("increments", 60, 2e-2, 1e-3),), 1.0, of_directions, 2, rank=2))
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(q, x) - target).square().mean()) for q in (draft.quantized, trained))
     assert after < before
@@ -153,13 +153,13 @@ def test_increments_are_merged_before_rounding() -> None:
 def test_lsq_trains_any_change_of_the_weights() -> None:
     calibration = tiny_calibration((2, 8), (8, 16), "minmax")
     draft = calibration.draft(calibration.space.uniform(2, 8))
-    student, x = Student(draft, Course((), 0.0, of_directions, 1, rank=FULL)), tiny_pairs()[0].low
+    student, x = Student(draft, Distillation((), 0.0, of_directions, 1, rank=FULL)), tiny_pairs()[0].low
     with torch.no_grad():
         assert torch.equal(Student(draft)(x)[0], student(x)[0])
     gradients = torch.autograd.grad(student(x)[0].square().mean(), student.parameters("increments"))
     assert all(float(gradient.abs().max()) > 0 for gradient in gradients)
-    trained = train(draft, Course((Phase("all", 80, 5e-3, 1e-4),), 0.0, of_directions, 2, rank=FULL))
-    bounds_alone = train(draft, Course((Phase("all", 80, 5e-3, 1e-4),), 0.0, of_directions, 2))
+    trained = train(draft, Distillation((Phase("all", 80, 5e-3, 1e-4),), 0.0, of_directions, 2, rank=FULL))
+    bounds_alone = train(draft, Distillation((Phase("all", 80, 5e-3, 1e-4),), 0.0, of_directions, 2))
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     errors = [float((integer.run(q, x) - target).square().mean()) for q in (trained, bounds_alone, draft.quantized)]
     assert max(errors[:2]) < errors[2] / 3  # which of the two comes nearer is up to the seed: 2 bits jump

@@ -30,13 +30,13 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the error
-    of the output, ``output``; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
-    of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every layer, 0:
-    nothing, ``FULL``: any; ``largest``: weights reach to their largest, whatever they become, and those ends are not trained;
-    ``deepest``: of the features only the last counts; ``decided``: integers of less than 8 bits are decided bit by bit, by
-    thresholds that are trained; ``added``: what is trained beside (see ``quantizers.added``).
+class Distillation:
+    """How bounds are trained towards what another network gives. ``features``: weight of ``distance`` between the features of
+    the two networks, beside the error of the output, ``output``; ``batch``: windows a step; ``by_sensitivity``: features count
+    by the softmax of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every
+    layer, 0: nothing, ``FULL``: any; ``largest``: weights reach to their largest, whatever they become, and those ends are not
+    trained; ``deepest``: of the features only the last counts; ``decided``: integers of less than 8 bits are decided bit by bit,
+    by thresholds that are trained; ``added``: what is trained beside (see ``quantizers.added``).
     """
 
     phases: Sequence[Phase]
