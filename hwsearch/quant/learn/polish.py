@@ -4,8 +4,9 @@ closest to the floating-point network's.
 Calibration rounds each layer as if it were the only one. For a plan that is about to be used, the layers can make up for each
 other and for the rounding of activations: the fake-quantized network is trained for a few hundred steps on the calibration
 windows, with the straight-through estimator for rounding (Bengio, Leonard and Courville 2013) and learned step sizes (Esser
-et al. 2020, "Learned Step Size Quantization"); the target is the output of the floating-point network, no label is used. Some
-windows are held out; the plan as calibrated is returned if polishing does not win there.
+et al. 2020, "Learned Step Size Quantization"); the target is the output of the floating-point network, of the whole one where
+blocks were dropped; no label is used. Some windows are held out; the plan as calibrated is returned if polishing does not win
+there.
 """
 
 from __future__ import annotations
@@ -109,8 +110,9 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     if graph.remembered:
         return start  # what a frame leaves to the next is not trained
     windows = draft.windows(SIDE)
+    teacher = draft.teacher or graph  # not ``draft.network``, in which idle channels may be at work
     with torch.no_grad():
-        target = output_luma(batched(graph, lambda x: execute(graph, x), windows))
+        target = output_luma(batched(graph, lambda x: execute(teacher, x), windows))
     order = np.random.default_rng(seed).permutation(len(windows))
     held, seen = order[: max(1, len(order) // 4)], order[max(1, len(order) // 4) :]
     if len(seen) == 0:

@@ -116,7 +116,7 @@ def reconstruct(draft: Draft, seed: int = 0, copies: Copies | None = None) -> Qu
                 for source in set(node.inputs):
                     if last[source] == node.name:
                         del exact[source], rough[source]
-    return QuantizedGraph(start.graph, start.formats, layers, start.rule)
+    return replace(start, layers=layers)
 
 
 def _pair(node: Node, exact: Tensor, rough: Tensor, windows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

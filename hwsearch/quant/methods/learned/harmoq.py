@@ -162,5 +162,4 @@ def _calibrated(draft: Draft, seed: int) -> Draft:
         scale = (reach.least_squares(rows, layer.bits) / limit).astype(np.float32)
         q = nearest(rows, scale, limit).reshape(layer.weight.shape).astype(np.int8)
         layers[node.name] = layer_integers(layer.bits, q, scale, bias_of(changed), source)
-    quantized = QuantizedGraph(start.graph, start.formats, layers, start.rule)
-    return replace(draft, quantized=quantized, network=network.replaced(nodes))
+    return replace(draft, quantized=replace(start, layers=layers), network=network.replaced(nodes))

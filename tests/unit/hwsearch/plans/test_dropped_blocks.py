@@ -104,14 +104,16 @@ def test_the_exported_file_has_no_layer_of_it(folder: Path, path: Path) -> None:
     assert not any(DROPPED in name for name in names)
 
 
-def test_a_training_makes_what_is_left_more_like_the_whole(folder: Path) -> None:
-    """LSQ, whose target is the whole network: nearer to it than before, and than the floating-point network without the block."""
+@pytest.mark.parametrize("method", ["lsq", "output_noise"])
+def test_a_training_makes_what_is_left_more_like_the_whole(folder: Path, method: str) -> None:
+    """LSQ and polishing, whose target is the whole network: nearer to it than before, and than the floating-point network without
+    the block."""
     problem = pose(request_of(folder, DROPPED))
     assert problem.whole is not None
     assert {node.name for node in problem.graph.nodes} < {node.name for node in problem.whole.nodes}
     pictures_ = [torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     space = build_space(problem.workload, (8,), (8,))
-    calibration = calibrate(problem.graph, pictures_[1:], space, method="lsq", teacher=problem.whole)
+    calibration = calibrate(problem.graph, pictures_[1:], space, method=method, teacher=problem.whole)
     plan = space.uniform(8, 8)
     assert calibration.draft(plan).target is problem.whole
     first, trained = calibration.quantized(plan), calibration.finished(plan)

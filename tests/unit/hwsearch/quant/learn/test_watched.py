@@ -14,7 +14,8 @@ import torch
 from dividing_network import Dividing
 
 from hwmodels.errors import UsageError
-from hwsearch.contracts import tiny_graph
+from hwsearch.contracts import tiny_calibration, tiny_graph
+from hwsearch.quant import methods
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.learn import bounds, held_out, polish, together, watched
 from hwsearch.quant.learn.bit_gradients import bit_gradients
@@ -175,6 +176,14 @@ def test_a_plan_that_begins_without_a_finite_loss_is_told(dividing: Draft) -> No
     assert watched.told(graph, "bounds", [], trained=False, begun=1.0) is graph
     (said,) = watched.told(graph, "bounds", [], trained=False, begun=math.inf).remarks
     assert said.startswith("The plan that the training of bounds begins with has a loss that is not finite; the plan is kept")
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_what_is_said_of_a_plan_stays_said_whatever_finishes_it(name: str) -> None:
+    calibration = tiny_calibration((4, 8), (4, 8), name)
+    draft = calibration.draft(calibration.space.uniform(4, 8))
+    said = replace(draft, quantized=replace(draft.quantized, remarks=("One.",)), effort=0.01)
+    assert calibration._cache.method.finish(said, 0).remarks == ("One.",)
 
 
 def test_remarks_go_with_the_file_of_integers(dividing: Draft, tmp_path: Path) -> None:
