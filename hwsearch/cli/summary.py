@@ -11,8 +11,8 @@ import numpy as np
 
 from hwmodels.errors import HwsearchError
 from hwsearch.cli.terminal import bold, table
-from hwsearch.documents import units
-from hwsearch.documents.results import Results
+from hwsearch.documents import trust, units
+from hwsearch.documents.results import DeviceFacts, Reference, Results
 from hwsearch.runs.interrupted import naming
 from hwsearch.search import frame_rate
 from hwsearch.search.correlation import loss_range
@@ -81,10 +81,8 @@ def render_front(results: Results, screen: Console) -> None:
         screen.print(f"All plans are {results.rewritten_alike}.")
     measured = "measured in integers on the evaluation pictures; ~ simulated on the search pictures"
     screen.print(f"{results.quality.name} and loss: {measured}.")
-    if results.device.compared is False:
-        screen.print(units.NEVER_MEASURED.format(results.device.title))
-    elif results.device.doubt is not None:
-        screen.print(units.doubt(results.device.doubt))
+    if said := trust.of(results.device).below:
+        screen.print(said)
 
 
 def render(results: Results, screen: Console) -> None:
@@ -102,11 +100,11 @@ def render(results: Results, screen: Console) -> None:
         if picked:
             screen.print(bold("", said, *picked[:-1], f"{picked[-1].removesuffix('; ')}."))
     if results.proxies[0].ranks:
-        trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
+        ranks = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
         low, high = loss_range(np.array(results.proxies[0].simulated_db))
         screen.print(
             "Rank correlation of the proxies with simulated plans (Spearman), nine of ten of which lose "
-            f"{low:.2g} to {high:.2g} dB: {trust}."
+            f"{low:.2g} to {high:.2g} dB: {ranks}."
         )
     if results.front_proxies:
         errors = [
@@ -116,9 +114,8 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"Median error of the predicted loss of {count} exact plans, before they were simulated: {units.listing(errors)}."
         )
-    told = {units.NEVER_MEASURED.format(results.device.title)}  # above, beside the latencies
-    told |= {units.doubt(results.device.doubt)} if results.device.doubt is not None else set()
-    for note in (note for note in results.notes if note not in told):
+    told = trust.of(results.device).below  # above, beside the latencies
+    for note in (note for note in results.notes if note != told):
         screen.print(f"- {note}")
     if results.run_dir is None:
         return
@@ -179,7 +176,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
     for name, results in runs.results.items():
         plan, reference = of_budget(results), results.reference
         price, measured = plan.predicted, plan.measured
-        faster = reference.latency_s / price.latency_s if reference.latency_s else None
+        faster = _faster(reference, price.latency_s, results.device)
         rows.append(
             (
                 name,
@@ -188,7 +185,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
                 units.decibel_number(measured.quality_db) if measured else units.NONE,
                 units.decibel_number(measured.loss_db, 3) if measured else units.NONE,
                 units.seconds(price.latency_s),
-                units.ratio(faster) + (f" {reference.precision}" if faster else ""),
+                faster,
                 units.bytes_(price.weight_bytes),
                 units.bytes_(price.peak_activation_bytes),
                 units.ratio(reference.weight_bytes / price.weight_bytes if price.weight_bytes else None),
@@ -205,12 +202,24 @@ def render_targets(runs: Runs, screen: Console) -> None:
         screen.print(counts)
     screen.print(
         "The plan of each device is that of the budget, else the knee; quality and loss are measured in integers, and left out "
-        "where the plan is not proven."
+        "where the plan is not proven. A question mark: within what the model gets wrong between plans of one network."
     )
+    for said in dict.fromkeys(trust.of(results.device).below for results in runs.results.values()):
+        if said:
+            screen.print(said)
     for results in runs.results.values():
         _print_unproven(results, screen)
     for name in runs.results:
         screen.print(bold("Report", f"  {runs.folder / name / 'report.html'}"), soft_wrap=True)
+
+
+def _faster(reference: Reference, latency_s: float, device: DeviceFacts) -> str:
+    """How many times faster than the widest arithmetic of the device; where that is within what the model gets wrong between
+    plans of one network, a question mark behind it."""
+    if not reference.latency_s:
+        return units.NONE
+    unsure = device.doubt is not None and not device.doubt.tells_apart(latency_s, reference.latency_s)
+    return f"{units.ratio(reference.latency_s / latency_s)} {reference.precision}{' ?' if unsure else ''}"
 
 
 def as_papers_count(plan: Plan) -> str:

@@ -208,7 +208,9 @@ def check_method(name: str) -> None:
     beside = [float((integer.run(drafted, x) - y).square().mean() / y.var()) for x, y in zip(pictures, shown, strict=True)]
     share = float(np.mean(beside))
     assert share < WITH_EIGHT_BITS, f"with 8 bits the error is {share:.2g} of the variance of the output: are the ranges right?"
-    finished = calibration.finished(space.uniform(4, 4))
+    trained: list[str] = []
+    finished = calibration.finished(space.uniform(4, 4), progress=lambda doing, share: trained.append(doing))
+    assert info.trains or not trained, f"finishing a plan is {trained[0]}, and the method does not say that it trains"
     _check_widths(finished, 4, 4)
     for other in next((alike for alike in methods.families() if name in alike), ()):  # may be mixed with it
         assert calibration.by(other).graph is graph, f"quantizes another network than {other}, which is of its family"

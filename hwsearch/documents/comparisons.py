@@ -7,6 +7,7 @@ from pydantic import Field
 from hwmodels.numbers import Width
 from hwsearch.documents.bounds import Scale
 from hwsearch.documents.document import Document
+from hwsearch.documents.trust import Trust
 
 
 class Comparison(Document):
@@ -61,6 +62,8 @@ class MethodComparison(Comparison):
     """A comparison of methods, and all that it was made from."""
 
     target: str
+    trust: Trust | None = None
+    """How far the latencies may be off; files of earlier versions do not tell."""
     input_size: tuple[int, int] | None = None
     """Height and width of the picture that is priced; files of earlier versions do not tell."""
     scope: str
@@ -78,7 +81,7 @@ class MethodComparison(Comparison):
 class Allocated(Document):
     """One plan: its widths, price and quality. ``mean_weight_bits`` are by parameters, ``mean_tensor_bits`` by elements, over the
     whole network; the four ratios say how many times smaller that is than 32 and than 8 bits. ``half_db``: half the 95 % interval
-    of the loss; ``second``: the task's other figure, of its integers."""
+    of the loss, None for a single picture; ``second``: the task's other figure, of its integers."""
 
     weight_bits: dict[str, Width]
     activation_bits: dict[str, Width]
@@ -96,7 +99,7 @@ class Allocated(Document):
     predicted_db: float
     simulated_db: float
     loss_db: float
-    half_db: float
+    half_db: float | None
     losses_db: list[float]
     second: float
 
@@ -111,7 +114,7 @@ class AllocatorRow(Document):
     rule: Allocated
     exact: Allocated
     gain_db: float
-    gain_half_db: float
+    gain_half_db: float | None
     tie: bool
 
 
@@ -120,6 +123,8 @@ class AllocatorComparison(Comparison):
     target lacks it; ``unreached``: rules without a plan within the budget. ``float_second``: of ``second_name``."""
 
     target: str
+    trust: Trust | None = None
+    """How far the latencies may be off; files of earlier versions do not tell."""
     input_size: tuple[int, int] | None = None
     """Height and width of the picture that is priced; files of earlier versions do not tell."""
     scope: str

@@ -29,6 +29,11 @@ THREE_WORDS = (
 NO_MEASUREMENT = "no measurement of this device"
 """Beside a latency that nothing was ever compared with; ``NEVER_MEASURED`` is the same in a sentence."""
 NEVER_MEASURED = "No latency of {} was ever compared with a measurement: it follows from data sheets and stated assumptions."
+FEW_MEASUREMENTS = "no interval: compared with too few measurements"
+FEWER_MEASURED = (
+    "Latencies of {} were compared with fewer than {} measurements, or were only fitted to its own: too few for an interval."
+)
+"""``NO_MEASUREMENT`` and ``NEVER_MEASURED`` where there were some."""
 HALO = {"keep": "kept", "recompute": "recomputed"}
 MINUS = "\u2212"
 DIGITS = 3

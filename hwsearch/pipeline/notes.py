@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels import cost
-from hwmodels.fitting import agreement
 from hwmodels.tiling.tiles import PricedTiling
-from hwsearch.documents import configuration, elsewhere, units
+from hwsearch.documents import configuration, elsewhere, trust, units
 from hwsearch.documents.results import LayerRow
 from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import Request
@@ -58,10 +57,7 @@ def _about_prices(problem: Problem) -> Iterator[str]:
     )
     if not device.has_energy:
         yield f"The energy is not known: the file of {device.title} has no figure of energy or power."
-    if not agreement.compared(device):
-        yield units.NEVER_MEASURED.format(device.title)
-    elif (doubt := agreement.doubt(device)) is not None:
-        yield units.doubt(doubt)
+    yield trust.of(device).below
 
 
 def _about_device(problem: Problem) -> Iterator[str]:

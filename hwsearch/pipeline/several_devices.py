@@ -156,6 +156,6 @@ def document(runs: Runs) -> dict[str, Any]:
     """All runs for machines: the table across devices, and each run as ``optimize`` prints it for one."""
     return {
         "run_dir": str(runs.folder),
-        "table": [{"target": name, **one.entry(of_budget(own), own.fps)} for name, own in runs.results.items()],
+        "table": [{"target": name, **one.entry(of_budget(own), own)} for name, own in runs.results.items()],
         "targets": {name: one.document(own) for name, own in runs.results.items()},
     }

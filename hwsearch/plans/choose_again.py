@@ -19,6 +19,7 @@ import numpy as np
 from hwmodels.errors import BudgetError, FileError, MismatchError
 from hwmodels.numbers import Width
 from hwmodels.tiling.tiles import PricedTiling
+from hwsearch.documents import trust
 from hwsearch.documents.bounds import check_name
 from hwsearch.documents.files import write_json
 from hwsearch.documents.origin import FoundBy, Origin
@@ -221,6 +222,7 @@ def document(picked: ChosenAgain, written: Plan | None = None) -> dict[str, Any]
             "activation_bits": candidate.bits[1],
             "tiling": candidate.tiled.tiling,
             "predicted": candidate.predicted,
+            "trust": trust.document(picked.results.device, candidate.predicted.latency_s),
             "counted": candidate.counted,
             "measured": candidate.measured,
             "unproven": candidate.unproven,

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import HwsearchError, UsageError
-from hwmodels.fitting import agreement
-from hwmodels.fitting.agreement import Doubt
 from hwmodels.numbers import Width
-from hwsearch.documents import units
+from hwsearch.documents import trust, units
 from hwsearch.documents.plan import Plan, Predicted
 from hwsearch.documents.results import LayerRow
+from hwsearch.documents.trust import Trust
 from hwsearch.plans import plan_file
 from hwsearch.plans.plan_file import PlanFile
 from searchspaces.data.scale import network_text
@@ -52,19 +51,20 @@ class OnDevice:
 
     device: str
     prices: tuple[Predicted | None, Predicted | None]
-    doubt: Doubt | None = None
-    """How far latencies predicted there may be off, where that is known."""
+    trust: Trust
+    """How far latencies predicted there may be off."""
 
     @property
     def faster(self) -> tuple[int, float, bool] | None:
         """Which plan is predicted to be faster, how many times, and whether that is beyond the cost model's error between
         plans; None where a price or that error is not known, or both take as long."""
         one, other = self.prices
-        if one is None or other is None or self.doubt is None or one.latency_s == other.latency_s:
+        doubt = self.trust.doubt
+        if one is None or other is None or doubt is None or one.latency_s == other.latency_s:
             return None
         first, second = one.latency_s, other.latency_s
         ratio = max(first, second) / max(min(first, second), 1e-300)
-        return int(second < first), ratio, self.doubt.tells_apart(first, second)
+        return int(second < first), ratio, doubt.tells_apart(first, second)
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,8 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
         target = plan.target if run is None else run.target
         prices = [own[i] if plans[i].target == plan.target else _priced(opened[i], target, remarks) for i in range(len(plans))]
         here = own[at]
-        title = plan.target if here is None else here.problem.device.title
-        doubt = None if here is None else agreement.doubt(here.problem.device)
-        on_devices.append(OnDevice(title, (_predicted(prices[0], one), _predicted(prices[1], other)), doubt))
+        known = Trust(plan.target, None, None) if here is None else trust.of(here.problem.device)
+        on_devices.append(OnDevice(known.title, (_predicted(prices[0], one), _predicted(prices[1], other)), known))
     rows = [price.layers if price is not None else () for price in own]
     return PlanComparison(
         plans=plans,

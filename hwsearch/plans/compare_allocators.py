@@ -17,6 +17,7 @@ from torch import Tensor
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import bits_of
+from hwsearch.documents import trust
 from hwsearch.documents.comparisons import Allocated, AllocatorComparison, AllocatorRow
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow, split
 from hwsearch.problem import complexity
@@ -28,7 +29,7 @@ from hwsearch.problem.request import Request
 from hwsearch.quality import chosen_proxy, figures
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
-from hwsearch.quality.intervals import difference, interval
+from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
@@ -98,6 +99,7 @@ def compare(
     return AllocatorComparison(
         **compared_on(request, problem.network),
         target=problem.device.name,
+        trust=trust.of(problem.device),
         input_size=problem.input_size,
         scope=request.scope,
         budgets=dict(budgets),
@@ -206,7 +208,7 @@ class _Described:
             predicted_db=float(self._damage.loss_db(matrix([plan]))[0]),
             simulated_db=self.simulated_db(plan),
             loss_db=found.mean,
-            half_db=found.half,
+            half_db=finite(found.half),
             losses_db=losses.tolist(),
             second=second,
         )
@@ -236,6 +238,6 @@ def _row(name: str, rungs: int, plan: PlanRow, describe: _Described, problem: Pr
         rule=rule,
         exact=best,
         gain_db=gain.mean,
-        gain_half_db=gain.half,
+        gain_half_db=finite(gain.half),
         tie=gain.is_tie,
     )

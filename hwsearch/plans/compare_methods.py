@@ -11,11 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import bits_of
+from hwsearch.documents import trust
 from hwsearch.documents.comparisons import MethodComparison, MethodRow
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.plans.run_time_price import mean_price
@@ -32,12 +34,15 @@ from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.runs import plan_cache
+from searchspaces.data.pictures import Picture
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import SearchSpace, build_space
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Sample, Task
 
+NAMED = 3
+"""Pictures that a refusal names."""
 OUTSIDE = (8, 16)
 """Weights and tensors outside a scope whose papers leave them in floating point."""
 
@@ -59,7 +64,8 @@ def compare(
         judged_on: a folder whose pictures evaluate, all of them originals; None: those that the split holds out.
         effort: what a training may cost over what it usually may, in multiply-accumulates.
     Raises:
-        UsageError: no such method, no widths, or a folder of originals for a task that has other samples.
+        UsageError: no such method, no widths, or a folder of originals for a task that has other samples, or with some that the
+            methods see.
         FileError: the pictures cannot be used.
     """
     progress = progress or Silent()
@@ -69,7 +75,7 @@ def compare(
     request = complexity.settled(request, progress)
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
-    judge = _Judge(problem, photos.task, _evaluation(photos, judged_on)[:pictures])
+    judge = _Judge(problem, photos.task, _evaluation(photos, request.images, judged_on)[:pictures])
     space = _space(problem, request, bits)
     rows = []
     with progress.stage("comparing methods", STEPS * len(names) * len(bits)) as stage:
@@ -90,6 +96,7 @@ def compare(
     return MethodComparison(
         **compared_on(request, problem.network),
         target=problem.device.name,
+        trust=trust.of(problem.device),
         input_size=problem.input_size,
         scope=request.scope,
         quality_name=photos.task.quality.name,
@@ -102,14 +109,29 @@ def compare(
     )
 
 
-def _evaluation(photos: Pictures, folder: Path | None) -> Sequence[Sample]:
-    """The pictures to judge by: those held out, or all of a folder."""
+def _evaluation(photos: Pictures, source: Path | None, folder: Path | None) -> Sequence[Sample]:
+    """The pictures to judge by: those held out, or all of a folder, of which methods must have seen none."""
     if folder is None:
         return photos.evaluation
     task = photos.task
     if not isinstance(task, SuperResolution):
         raise UsageError(f"--evaluation names originals, and the task {task.name} has none", "Leave it out.")
-    return task.fitted([task.read(entry) for entry in task.entries(folder)])
+    entries, sources = task.entries(folder), set(photos.calibration)
+    seen = {_pixels(entry) for entry in task.entries(source) if entry.name in sources} - {()}
+    if known := [entry.name for entry in entries if _pixels(entry) in seen]:
+        named = ", ".join(known[:NAMED]) + (", ..." if len(known) > NAMED else "")
+        raise UsageError(
+            f"{len(known)} of the {len(entries)} pictures in {folder} are among those that the methods calibrate on: {named}",
+            "Evaluate on others, or leave --evaluation out: a part of the pictures is held out anyway.",
+        )
+    return task.fitted([task.read(entry) for entry in entries])
+
+
+def _pixels(entry: Any) -> tuple[bytes, ...]:
+    """What is in the files of a picture, or of a pair: hashes of their pixels, however they are stored."""
+    return tuple(
+        Picture(path.name, path).pixels_sha256 for path in getattr(entry, "files", ())
+    )  # those of other tasks lie anywhere
 
 
 def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:

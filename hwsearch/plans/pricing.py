@@ -11,7 +11,7 @@ from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision, Width
 from hwmodels.tiling.tiles import PricedTiling
-from hwsearch.documents import elsewhere, units
+from hwsearch.documents import elsewhere, trust, units
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, pose
@@ -229,6 +229,7 @@ def document(price: PricedPlan) -> dict[str, Any]:
             "peak_activation_bytes": price.peak_activation_bytes,
             "energy_j": price.energy_j,
         },
+        "trust": trust.document(problem.device, price.latency_s, price.layers),
         "limits": price.limits,
         "exceeded": list(price.exceeded),
         "peak_at": price.peak_at,

@@ -38,7 +38,9 @@ class MethodInfo:
     widths, in words (what it costs on a device: ``network.run_time``); ``exported``: whether file formats carry what it makes;
     where they do not, it is compared with others, and no plan is searched with it; ``family``: methods of one family quantize the
     same network and rescale its tensors alike, at one price, so that each layer and tensor of a plan can be by another of them
-    (see ``mixture``; the first named finishes the plan); empty: the method is not mixed.
+    (see ``mixture``; the first named finishes the plan); empty: the method is not mixed; ``trains``: whether plans that are
+    chosen are trained, minutes each. Every method sees low-resolution pictures alone; what it trains towards is the network in
+    floating point.
     """
 
     title: str
@@ -48,6 +50,12 @@ class MethodInfo:
     price: str = "none"
     exported: bool = True
     family: str = ""
+    trains: bool = False
+
+    @property
+    def needs(self) -> str:
+        """What it needs beside the network, in words."""
+        return "pictures, training" if self.trains else "pictures"
 
 
 @dataclass(frozen=True, eq=False)

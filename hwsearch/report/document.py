@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwsearch.documents import trust
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import Results
 from hwsearch.search import frame_rate
@@ -26,8 +27,9 @@ def document(results: Results) -> dict[str, Any]:
             "latency_s": reference.latency_s,
             "precision": reference.precision,
         },
+        "trust": trust.document(results.device),
         "fps": results.fps,
-        "front": [{"file": results.file_of(plan.name), **entry(plan, results.fps)} for plan in results.front],
+        "front": [{"file": results.file_of(plan.name), **entry(plan, results)} for plan in results.front],
         "tilings": [point.model_dump() for point in results.tilings],
         "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
         "notes": results.notes,
@@ -38,9 +40,9 @@ def document(results: Results) -> dict[str, Any]:
     }
 
 
-def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
-    """One plan for machines; ``fps``: the rate that was asked for."""
-    measured = plan.measured
+def entry(plan: Plan, results: Results) -> dict[str, Any]:
+    """One plan of these results for machines."""
+    measured, fps, latency_s = plan.measured, results.fps, plan.predicted.latency_s
     return {
         "plan": plan.name,
         "dropped": plan.dropped,
@@ -49,8 +51,9 @@ def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
         "activation_bits": plan.activation_bits,
         "tiling": plan.tiling,
         "predicted": plan.predicted.model_dump(),
+        "trust": trust.document(results.device, latency_s, results.layers.get(plan.name, ())),
         "counted": None if plan.counted is None else plan.counted.model_dump(),
-        "headroom": None if fps is None else frame_rate.headroom(plan.predicted.latency_s, fps),
+        "headroom": None if fps is None else frame_rate.headroom(latency_s, fps),
         "unproven": None if plan.unproven is None else plan.unproven.model_dump(),
         "measured": None
         if measured is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwmodels.errors import grouped
 from hwmodels.numbers import Width, bits_of
-from hwsearch.documents import elsewhere, units
+from hwsearch.documents import elsewhere, trust, units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import Results
@@ -19,7 +19,8 @@ def headline(results: Results, plan: Plan | None) -> str:
         return f"{where}: no plan was found"
     quality = plan.measured.loss_db if plan.measured else plan.predicted.loss_db
     what = f"{units.loss(quality)} lost" if quality >= 0.0005 else "no loss"
-    unsure = f" predicted ({units.NO_MEASUREMENT})" if results.device.compared is False else ""
+    lack = trust.of(results.device).lack
+    unsure = f" predicted ({lack})" if lack else ""
     latency, size = units.seconds(plan.predicted.latency_s), units.bytes_(plan.predicted.weight_bytes)
     return f"{where}: {latency}{unsure}, {size} of weights, {what}"
 
@@ -94,7 +95,8 @@ def tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     small = results.int8_weight_bytes
     fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
     faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
-    unsure, doubt = f"; {units.NO_MEASUREMENT}" if results.device.compared is False else "", results.device.doubt
+    lack, doubt = trust.of(results.device).lack, results.device.doubt
+    unsure = f"; {lack}" if lack else ""
     versus = f", {_compared(faster, 'faster', 'slower')} than {reference.precision}" if faster and reference.precision else ""
     if doubt is not None:
         if versus and not doubt.tells_apart(predicted.latency_s, reference.latency_s or 0.0):

@@ -7,6 +7,8 @@ Pictures are read when they are used, so that a folder of a thousand costs no me
 from __future__ import annotations
 
 import csv
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ SMALLEST_WINDOW = 32
 _LISTED = 8
 """Pictures of a folder that a refusal names."""
 PHOTOS = Path(__file__).parents[1] / "photos"
+_NOWHERE = -1
+"""The length of a file that is not there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +57,19 @@ class Picture:
     role: str = ""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    @property
     def rgb(self) -> np.ndarray:
         """``uint8 [H, W, 3]``, read anew at every access."""
         return load_picture(self.path)
+
+    @property
+    def pixels_sha256(self) -> bytes:
+        """Of size and pixels, however the file stores them."""
+        rgb = self.rgb
+        return hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).digest()
 
 
 class Entry(Protocol):
@@ -67,7 +81,15 @@ class Entry(Protocol):
     def role(self) -> str: ...
 
 
+class Filed(Protocol):
+    """What lies in files."""
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+
 E = TypeVar("E", bound=Entry)
+F = TypeVar("F", bound=Filed)
 
 
 class Split(NamedTuple, Generic[E]):
@@ -76,6 +98,15 @@ class Split(NamedTuple, Generic[E]):
     calibration: tuple[E, ...]
     search: tuple[E, ...]
     evaluation: tuple[E, ...]
+
+
+def load_distinct(path: str | Path) -> list[Picture]:
+    """``load_folder``, copies of a file left out.
+
+    Raises:
+        FileError: not a folder, or no pictures in it.
+    """
+    return without_copies(load_folder(path))
 
 
 def load_folder(path: str | Path) -> list[Picture]:
@@ -93,6 +124,25 @@ def load_folder(path: str | Path) -> list[Picture]:
     if not files:
         raise FileError(f"{path}: no pictures in this folder", f"Endings that are read: {', '.join(sorted(SUFFIXES))}.")
     return [Picture(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
+
+
+def without_copies(entries: Sequence[F]) -> list[F]:
+    """The entries whose files no earlier one has, byte for byte: what is measured on must be no copy of what ranges are set on.
+    Read are only files of one size. What is not there is no copy: whoever reads it tells."""
+    lengths = [tuple(_length(path) for path in entry.files) for entry in entries]
+    common, seen, found = Counter(lengths), set[tuple[bytes, ...]](), list[F]()
+    for entry, length in zip(entries, lengths, strict=True):
+        if common[length] > 1 and _NOWHERE not in length:
+            digest = tuple(hashlib.sha256(path.read_bytes()).digest() for path in entry.files)
+            if digest in seen:
+                continue
+            seen.add(digest)
+        found.append(entry)
+    return found
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else _NOWHERE
 
 
 def shipped() -> list[Picture]:

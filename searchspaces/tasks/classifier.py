@@ -51,7 +51,7 @@ class Classifier(Task):
     enlarges = False
 
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
-        found = pictures.shipped() if source is None else pictures.load_folder(source)
+        found = pictures.shipped() if source is None else pictures.load_distinct(source)
         split, rng = pictures.split(found, seed=seed), np.random.default_rng(seed)
         roles = [[sample for picture in role for sample in self._cuts(picture, network, rng)] for role in split]
         calibration, search, evaluation = roles

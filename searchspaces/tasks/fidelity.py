@@ -64,7 +64,7 @@ class Fidelity(SuperResolution):
     def entries(self, source: Path | None) -> Sequence[Picture]:
         if source is None:
             raise FileError("there are no pictures to compare on", "Give --images a folder with low/, or of pictures.")
-        return pictures.load_folder(source / LOW if is_low(source) else source)
+        return pictures.load_distinct(source / LOW if is_low(source) else source)
 
     def _input_size(self, entry: Picture) -> tuple[int, int]:
         return picture_size(entry.path)

@@ -91,7 +91,7 @@ class SuperResolution(Task):
         Raises:
             FileError: ``source`` cannot be used.
         """
-        return pictures.shipped() if source is None else pictures.load_folder(source)
+        return pictures.shipped() if source is None else pictures.load_distinct(source)
 
     def read(self, entry: Any) -> Pair:
         """One of ``entries``, whole.

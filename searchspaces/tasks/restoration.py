@@ -42,6 +42,10 @@ class PairFiles:
     high: Path
     role: str = ""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.low, self.high)
+
 
 class Restoration(SuperResolution):
     """Pairs from the user, through the network."""
@@ -85,12 +89,13 @@ def is_pairs(source: Path) -> bool:
 
 
 def pair_files(source: Path) -> list[PairFiles]:
-    """The pairs of a folder or a CSV file, in the order of their names or lines.
+    """The pairs of a folder or a CSV file, in the order of their names or lines; copies of a pair are left out.
 
     Raises:
         FileError: no pairs there; a picture without its partner; a file that cannot be read.
     """
-    return _of_csv(source) if source.suffix.lower() == ".csv" else _of_folder(source)
+    found = _of_csv(source) if source.suffix.lower() == ".csv" else _of_folder(source)
+    return pictures.without_copies(found)
 
 
 def _of_folder(source: Path) -> list[PairFiles]:

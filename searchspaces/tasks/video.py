@@ -41,6 +41,10 @@ class ClipFiles:
     frames: tuple[Picture, ...]
     role: str = ""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(frame.path for frame in self.frames)
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -101,7 +105,7 @@ class Video(SuperResolution):
             raise FileError(f"{source}: {clips[''][0].path.name} is in no folder of its clip", "Give every clip a folder.")
         if short := next((name for name, frames in clips.items() if len(frames) < CALIBRATION_FRAMES), None):
             raise FileError(f"{source / short}: {len(clips[short])} frame(s)", f"A clip has at least {CALIBRATION_FRAMES}.")
-        return [ClipFiles(name, tuple(frames)) for name, frames in clips.items()]
+        return pictures.without_copies([ClipFiles(name, tuple(frames)) for name, frames in clips.items()])
 
     def _input_size(self, entry: ClipFiles) -> tuple[int, int]:
         return super()._input_size(entry.frames[0])

@@ -22,7 +22,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from hwsearch.documents import units
+from hwmodels.device import catalogue, reader
+from hwsearch.documents import trust, units
 from hwsearch.documents.comparisons import MethodComparison, MethodRow
 from hwsearch.plans.compare_methods import beside_the_best
 from hwsearch.quality.intervals import difference
@@ -269,6 +270,8 @@ def page(comparisons: Sequence[MethodComparison]) -> str:
         "",
         "![Loss of each method](methods.svg)",
     ]
+    targets = dict.fromkeys(found.target for found in comparisons if found.target in reader.shipped_names())
+    lines += [line for target in targets for line in ("", trust.of(catalogue.load(target)).below)]
     lines += _summary(comparisons)
     for found in comparisons:
         for bits in widths(found):

@@ -113,8 +113,8 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
             comparisons.heading(found),
             f" on {found.target}"
             + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")
-            + f", scope {found.scope}, floating point {found.float_db:.2f} dB on {len(found.pictures)} pictures that no rule "
-            f"saw; exact by {found.proxy}",
+            + f", scope {found.scope}, floating point {found.float_db:.2f} dB on "
+            f"{comparisons.pictures(found.pictures)} that no rule saw; exact by {found.proxy}",
         )
     )
 
@@ -129,14 +129,15 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
             units.bytes_(plan.weight_bytes),
             units.joules(plan.energy_j),
             f"{plan.predicted_db:.3f}",
-            f"{plan.loss_db:.3f} ± {plan.half_db:.3f}",
+            comparisons.within(plan.loss_db, plan.half_db, 3),
             f"{plan.second:.4g}",
             gain,
         )
 
     rows: list[tuple[str, ...]] = []
     for row in found.rows:
-        gain = "tie" if row.tie else f"{row.gain_db:+.3f} ± {row.gain_half_db:.3f}"
+        unsure = row.tie and row.gain_half_db is not None
+        gain = "tie" if unsure else comparisons.within(row.gain_db, row.gain_half_db, 3, "+")
         rows += [line(row.allocator, row.rule), line("  exact, same cost", row.exact, gain)]
     if found.eight_bits is not None:
         rows.append(line("W8A8", found.eight_bits))
@@ -146,7 +147,13 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
         "exact\ngains, dB",
     )  # fmt: skip
     screen.print(table(columns, rows, left=("allocator",)))
-    screen.print("Intervals are 95 % over pictures, gains picture by picture; a gain within its interval is a tie.")
+    screen.print(
+        comparisons.ONE_PICTURE
+        if len(found.pictures) == 1
+        else "Intervals are 95 % over pictures, gains picture by picture; a gain within its interval is a tie."
+    )
+    if found.trust and found.trust.below:
+        screen.print(found.trust.below)
     for name in found.unreached:
         screen.print(f"{name} has no plan within the budget.")
     for row in found.rows:

@@ -130,8 +130,7 @@ def _is_model_file(path: Path) -> bool:
 
 
 def _print_price(price: PricedPlan, screen: Console) -> None:
-    from hwmodels.fitting import agreement
-    from hwsearch.documents import elsewhere, units
+    from hwsearch.documents import trust, units
 
     problem = price.problem
     height, width = problem.input_size
@@ -162,11 +161,7 @@ def _print_price(price: PricedPlan, screen: Console) -> None:
         "weight bytes",
     )
     screen.print(table(columns, rows, left=("op", "runs as", "stored as", "binds")))
-    doubt = agreement.doubt(problem.device)
-    unsure = "" if agreement.compared(problem.device) else f" ({units.NO_MEASUREMENT})"
-    if doubt is not None:
-        low, high = doubt.interval_s(price.latency_s, elsewhere.seconds(price.layers, problem.device))
-        unsure = f" (90 %: {units.interval(low, high)}, by {doubt.source})"
+    unsure = trust.beside(problem.device, price.latency_s, price.layers)
     screen.print(f"Latency              {units.seconds(price.latency_s)}{unsure}")
     if price.fps is not None and price.headroom is not None:
         screen.print(f"Video                {units.rate(price.latency_s, price.fps)}")

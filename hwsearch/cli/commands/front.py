@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hwsearch.documents.configuration import Rewritten
     from hwsearch.documents.plan import Plan
+    from hwsearch.documents.results import Results
     from hwsearch.plans.choose_again import Candidate, ChosenAgain
 
 
@@ -167,20 +168,23 @@ def _print_across(found: Mapping[str, ChosenAgain | BudgetError], screen: Consol
     results = first.results
     screen.print(bold(f"{network_text(results.network, results.scale)} on {len(found)} devices", f", within {asked}"))
     rows = [(name, *_cells(pick.chosen)) for name, pick in picks.items()]
-    _print_table(("device", *CELLS), rows, screen)
+    _print_table(("device", *CELLS), rows, screen, [pick.results for pick in picks.values()])
     for name, answer in found.items():
         if isinstance(answer, BudgetError):
             screen.print(f"{name}: {answer.message}")
     screen.print("--out writes a plan of one device's run: hwsearch front RUN/DEVICE --budget ... --out NAME.json")
 
 
-def _print_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]], screen: Console) -> None:
-    """``rows`` that end with ``_cells``."""
-    from hwsearch.documents import units
+def _print_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]], screen: Console, runs: Sequence[Results]) -> None:
+    """``rows`` that end with ``_cells``, of ``runs``."""
+    from hwsearch.documents import trust, units
 
     screen.print(table(headings, rows, left=LEFT))
     if counts := units.on_counts((row[-2], row[-1]) for row in rows):
         screen.print(counts)
+    for said in dict.fromkeys(trust.of(results.device).below for results in runs):
+        if said:
+            screen.print(said)
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:
@@ -212,7 +216,7 @@ def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, s
         for candidate in (picked.simulated, picked.predicted)
         if candidate is not None
     ]
-    _print_table(("", *CELLS), rows, screen)
+    _print_table(("", *CELLS), rows, screen, [results])
     if picked.simulated is None:
         screen.print("No simulated plan meets the budget; this one is the exact optimum by the run's calibrated damage table.")
     elif picked.predicted is not None:

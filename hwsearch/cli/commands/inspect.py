@@ -183,7 +183,7 @@ def _print(found: Inspected, scale: Scale | None, price: FilePrice | None, scree
     if price:
         height, width = price.input_size
         screen.print(f"On {price.title}, input {height}x{width}:")
-        screen.print(f"Latency              {units.seconds(price.latency_s)}")
+        screen.print(f"Latency              {units.seconds(price.latency_s)}{price.trust.mark(price.interval_s)}")
         screen.print(f"Weights              {units.bytes_(price.weight_bytes)}")
         screen.print(f"Peak activations     {units.bytes_(price.peak_activation_bytes)}")
         screen.print(f"Energy               {units.joules(price.energy_j)}")

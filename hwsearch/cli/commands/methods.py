@@ -37,6 +37,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
                 "title": info.title,
                 "summary": info.summary,
                 "source": info.source,
+                "needs": info.needs,
                 "reconstructed": info.reconstructed,
                 "run_time_price": info.price,
                 "exported": info.exported,
@@ -46,10 +47,14 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 
     def render(screen: Console) -> None:
         rows = [
-            (entry["name"], entry["summary"], entry["source"], entry["reconstructed"], entry["run_time_price"]) for entry in found
+            tuple(entry[key] for key in ("name", "summary", "source", "needs", "reconstructed", "run_time_price"))
+            for entry in found
         ]
-        columns = ("method", "what it does", "source", "reconstructed", "price at run time")
+        columns = ("method", "what it does", "source", "needs", "reconstructed", "price at run time")
         screen.print(table(columns, rows, left=columns))
+        screen.print(
+            "Pictures are low-resolution ones: none needs originals, those that train do so towards the floating-point network."
+        )
         screen.print("Search with one of them: hwsearch optimize --method NAME. With several, every plan keeps the better one.")
         mixed = "; ".join(", ".join(alike) for alike in found_methods.families())
         screen.print(f"Mixed, each layer and tensor by the one that harms it least: --method mse+gptq. Of each other: {mixed}.")
@@ -170,7 +175,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
         bold(
             comparisons.heading(found),
             f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
-            f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
+            f"{comparisons.pictures(found.pictures)} that no method saw, scope {found.scope}, priced on {found.target}"
             + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")
             + ("" if found.effort == 1 else f", trainings at {found.effort:g} of their usual cost"),
         )
@@ -180,7 +185,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
             f"W{row.weight_bits}A{row.activation_bits}",
             row.method,
             f"{row.quality_db:.2f}",
-            _within(row.loss_db, row.half_db),
+            comparisons.within(row.loss_db, row.half_db),
             _behind(row),
             f"{row.second:.4f}",
             f"{row.first_db:.2f}",
@@ -199,9 +204,13 @@ def _render(found: MethodComparison, screen: Console) -> None:
     )  # fmt: skip
     screen.print(table(columns, rows, left=("widths", "method")))
     screen.print(
-        "Intervals are 95 % over pictures. The distance to the best method of the same widths is taken picture by picture; it "
-        "is a tie if it lies within its interval."
+        comparisons.ONE_PICTURE
+        if len(found.pictures) == 1
+        else "Intervals are 95 % over pictures. The distance to the best method of the same widths is taken picture by picture; "
+        "it is a tie if it lies within its interval."
     )
+    if found.trust and found.trust.below:
+        screen.print(found.trust.below)
     for row in found.rows:
         for said in row.remarks:
             screen.print(bold(f"{row.method} at W{row.weight_bits}A{row.activation_bits}", f": {said}"))
@@ -213,8 +222,4 @@ def _render(found: MethodComparison, screen: Console) -> None:
 def _behind(row: MethodRow) -> str:
     if row.behind_db == 0 and row.behind_half_db in (0, None):
         return "best"
-    return "tie" if row.tie else _within(row.behind_db, row.behind_half_db)
-
-
-def _within(mean_db: float, half_db: float | None) -> str:
-    return f"{mean_db:.2f}" + ("" if half_db is None else f" ± {half_db:.2f}")
+    return "tie" if row.tie and row.behind_half_db is not None else comparisons.within(row.behind_db, row.behind_half_db)

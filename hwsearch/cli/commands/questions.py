@@ -48,7 +48,7 @@ def explain(
 
 
 def _print_explanation(explanation: Explanation, screen: Console) -> None:
-    from hwsearch.documents import units
+    from hwsearch.documents import trust, units
     from hwsearch.search import pareto
 
     plan, price = explanation.plan, explanation.price
@@ -58,7 +58,8 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
         bold(
             plan.name,
             f": {network_text(plan.network, plan.scale)}{rewritten} on {plan.target}, "
-            f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
+            f"{units.seconds(price.latency_s)}{trust.beside(price.problem.device, price.latency_s, price.layers)}, "
+            f"{units.bytes_(price.weight_bytes)} of weights, "
             f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
             f"loses {units.loss(plan.predicted.loss_db)} ({plan.predicted.loss_is})",
         )
@@ -167,6 +168,8 @@ def _print_comparison(comparison: PlanComparison, screen: Console) -> None:
         rows += [(on.device, label, *_price_cells(price)) for label, price in zip(labels, on.prices, strict=True)]
     screen.print(table(("device", "plan", "latency", "weights", "peak activations", "energy"), rows, left=("plan",)))
     for on in comparison.devices:
+        if on.trust.below:
+            screen.print(on.trust.below)
         if on.faster is not None:
             which, ratio, apart = on.faster
             sure = "beyond" if apart else "within"

@@ -14,8 +14,9 @@ from hwmodels.numbers import FP32, Width
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Written
-from hwsearch.documents import elsewhere
+from hwsearch.documents import elsewhere, trust
 from hwsearch.documents.results import LayerRow
+from hwsearch.documents.trust import Trust
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from hwsearch.formats.writing import exporters
 from searchspaces.ir.graph import Graph
@@ -32,7 +33,8 @@ class FilePrice:
     """Predicted price of a model file on a device; ``energy_j`` is ``None`` where the device has no energy figures.
 
     ``remarks``: widths of the file that the device does not offer, and what was priced instead; ``counted``: what papers count
-    of it (``hwmodels.counting.COUNTED``).
+    of it (``hwmodels.counting.COUNTED``); ``trust``: how far the latency may be off, ``interval_s`` its 90 % interval, None where
+    that is not known.
     """
 
     target: str
@@ -44,6 +46,8 @@ class FilePrice:
     energy_j: float | None
     layers: tuple[LayerRow, ...]
     remarks: tuple[str, ...]
+    trust: Trust
+    interval_s: tuple[float, float] | None
     counted: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -127,6 +131,7 @@ def of_widths(
     counts = space.counting.of_plans(matrix([row])) if space.counting else {}
     energy = float(objectives.energy_j[0])
     layers = tuple(LayerRow(**entry) for entry in cost.explain(table, row))
+    known = trust.of(board)
     return FilePrice(
         target=board.name,
         title=board.title,
@@ -136,6 +141,8 @@ def of_widths(
         peak_activation_bytes=int(objectives.peak_activation_bytes[0]),
         energy_j=energy if math.isfinite(energy) else None,
         layers=layers,
+        trust=known,
+        interval_s=known.interval_s(float(objectives.latency_s[0]), elsewhere.seconds(layers, board)),
         remarks=_remarks(space, row, wanted) + elsewhere.sentences(layers, float(objectives.latency_s[0]), board),
         counted={name: float(values[0]) for name, values in counts.items()},
     )

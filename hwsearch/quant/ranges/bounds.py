@@ -101,9 +101,12 @@ def octav_reach(magnitudes: np.ndarray, weight: np.ndarray, bits: int, *, one_si
 
 
 def octav(spread: Spread, number: Int) -> tuple[float, float]:
-    """Clipped at OCTAV's value on both sides, or on the one that there is; never wider than what was seen."""
+    """Clipped at OCTAV's value on both sides, or on the one that there is; never wider than what was seen. Zeros, which rounding
+    leaves alone, do not count, and with them the few others of their bin: behind a ReLU they are half of all values."""
     one_sided = -spread.low <= ONE_SIDED * spread.high
-    reach = octav_reach(np.abs(spread.centres), spread.weight, number.bits, one_sided=one_sided)
+    magnitudes = np.abs(spread.centres)
+    magnitudes = np.where(magnitudes < 0.51 * (spread.high - spread.low) / len(magnitudes), 0.0, magnitudes)
+    reach = octav_reach(magnitudes, spread.weight, number.bits, one_sided=one_sided)
     return max(spread.low, -reach), min(spread.high, reach)
 
 

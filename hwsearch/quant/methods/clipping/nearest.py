@@ -20,6 +20,7 @@ INFO = MethodInfo(
     summary="whole ranges and nearest integers on the equalized network; chosen plans polished as a whole",
     source="hwsearch; Nagel et al. 2019 for the equalization",
     family="equalized",
+    trains=True,
 )
 
 

@@ -44,6 +44,7 @@ INFO = MethodInfo(
     reconstructed="thresholds stay at percentiles; bounds trained at the plan's width; offsets of layers are an allocator",
     price="widths switched from picture to picture (time: the mean), buffers for the widest; its filter is not counted",
     exported=False,
+    trains=True,
 )
 CYCLE: tuple[tuple[What, int], ...] = (("weights", 34), ("tensors", 33))
 """What is trained in turn, for how many steps."""

@@ -38,6 +38,7 @@ INFO = MethodInfo(
     summary="singular values of the weights brought closer together before 2DQuant's search and distillation",
     source="arXiv 2502.15478",
     reconstructed="the regulariser and its proximal map; rates and steps as in twodquant",
+    trains=True,
 )
 STRENGTH = 0.05
 """lambda over the mean eigenvalue of the input's second moment."""

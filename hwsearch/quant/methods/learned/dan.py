@@ -41,6 +41,7 @@ INFO = MethodInfo(
     reconstructed="its integers; where weights begin; which ends are trained first; tokens keep one range",
     price="tensors written in 16 bits, read whole for their extremes (a barrier), then rounded; products of 16 bits",
     exported=False,
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=tuple(Phase(what, 25, 1e-2, 1e-2) for _ in range(2) for what in ("weights", "tensors")),

@@ -37,6 +37,7 @@ INFO = MethodInfo(
     source="OAQ-SR, ICCV 2025, arXiv 2511.00682; its repository",
     reconstructed="steps of the tails are multiples of the dense one; the softmax is over deviations relative to their mean",
     price="a table decodes every tensor to a byte: products of bytes, one look-up a value that is read",
+    trains=True,
 )
 DENSE = 0.99
 """Share of the values that lie within the breakpoint."""

@@ -47,6 +47,7 @@ INFO = MethodInfo(
     source="arXiv 2511.05868 (AAAI 2026): abstract, and a third party's first step",
     reconstructed="the scales and the refinement in full; the first step after a third party, on the floating-point network",
     price="none here: scales are used where they fold; as published, a multiply per channel where they do not",
+    trains=True,
 )
 DAMPING = 1e-3
 """``lambda`` of the first step, over the mean diagonal; ours."""

@@ -21,6 +21,7 @@ INFO = MethodInfo(
     summary="weights and steps trained together against the floating-point network",
     source="Esser et al., ICLR 2020",
     reconstructed="the floating-point network instead of originals, minutes instead of epochs, relative rates",
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=(Phase("tensors", 150, 1e-2, 1e-3), Phase("all", 450, 5e-3, 1e-5)),

@@ -37,6 +37,7 @@ INFO = MethodInfo(
     summary="tensors clipped at a learned bound about zero, weights trained with it",
     source="Li et al., ECCV 2020; its repository",
     reconstructed="the floating-point network instead of originals, minutes instead of epochs, relative rates; a scale a channel",
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=(Phase("all", 600, 2e-3, 5e-4),),

@@ -25,6 +25,7 @@ INFO = MethodInfo(
     summary="ranges clipped by density, then learned against the floating-point network",
     source="Tu et al., CVPR 2023; its repository",
     reconstructed="learning rates relative to a bound; weights symmetric",
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=(Phase("tensors", 250, 5e-3, 2e-3), Phase("weights", 250, 5e-6, 2e-6)), features=5.0, distance=of_energies, batch=2

@@ -35,6 +35,7 @@ INFO = MethodInfo(
     reconstructed="ranks, rates, steps, weights of losses; the squared error instead of LPIPS; scales where they fold; branches "
     "in integers, where the network has them; without the timestep retraining of the diffusion network",
     price="none here: scales fold, branches are layers; as published, a multiply per channel and branches in 16 bits",
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=(Phase("modules", 300, 1e-2, 1e-3), Phase("all", 300, 5e-3, 1e-4)),

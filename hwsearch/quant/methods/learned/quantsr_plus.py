@@ -34,6 +34,7 @@ INFO = MethodInfo(
     source="Qin et al., TPAMI 2026, arXiv 2605.22351; an earlier repository",
     reconstructed="gradients of decisions; the floating-point network instead of originals, minutes instead of days; no shifts "
     "of channels; blocks are named to be dropped, not chosen by training",
+    trains=True,
 )
 DISTILLATION = replace(lsq.DISTILLATION, decided=True, features=255 * 1e-4, distance=of_lengths)
 """The published weight is for pictures in 0..1; the error of the output counts in steps of 8 bits here."""

@@ -32,6 +32,7 @@ INFO = MethodInfo(
     reconstructed="branches in integers, where the network has them; rotations where they fold; static ranges of least squared "
     "error; fewer steps, relative rates; single pictures, no networks with state",
     price="none here: rotations and biases fold, branches are layers; as published, rotations and ranges of every picture",
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=(Phase("branches", 300, 1e-2, 1e-3), Phase("biases", 300, 1e-2, 1e-3)),

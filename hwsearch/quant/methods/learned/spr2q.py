@@ -21,6 +21,7 @@ INFO = MethodInfo(
     summary="bounds distilled, then low-rank increments of the weights trained through the quantizer and merged before rounding",
     source="SPR2Q, ICLR 2026 (notes)",
     reconstructed="units and beginning of the increments, loss and steps; without its groups and routing",
+    trains=True,
 )
 DISTILLATION = Distillation(
     phases=(Phase("tensors", 150, 1e-2, 1e-4), Phase("weights", 150, 1e-2, 1e-4), Phase("increments", 300, 1e-2, 1e-4)),

@@ -36,6 +36,7 @@ INFO = MethodInfo(
     summary="calibrated as output_noise; chosen plans have all of their numbers trained together for the least loss of mean PSNR",
     source="hwsearch; after LSQ (2020), LSQ+ (2020), 2DQuant (2024) and what output_noise is after",
     family="equalized",
+    trains=True,
 )
 HYPERPARAMETERS = Hyperparameters()
 POLISHING = 0.2

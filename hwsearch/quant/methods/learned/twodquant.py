@@ -25,6 +25,7 @@ INFO = MethodInfo(
     source="Liu et al., NeurIPS 2024; its repository",
     reconstructed="fewer and smaller steps; learning rate relative to a bound; weights symmetric per channel",
     price="none here; as published, asymmetric weights cost a box sum of the input a layer",
+    trains=True,
 )
 DISTILLATION = Distillation(phases=(Phase("all", 400, 1e-2, 1e-4),), features=5.0, distance=of_directions, batch=4)
 

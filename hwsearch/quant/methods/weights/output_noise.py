@@ -31,6 +31,7 @@ INFO = MethodInfo(
     summary="scales, ranges and integers by the noise that they add to the output; chosen plans polished as a whole",
     source="hwsearch; after Nagel et al. 2019, SmoothQuant (2023), OBC and GPTQ (2022), LSQ (2020)",
     family="equalized",
+    trains=True,
 )
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from small_job import refusal
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.cli import main
+from hwsearch.cli import comparisons, main
 from hwsearch.cli.commands.methods import read_pairs
 from hwsearch.plans.compare_methods import compare
 from hwsearch.problem.pictures import choose_pictures
@@ -38,6 +38,9 @@ def test_every_method_is_listed_with_its_source_and_price(capsys: pytest.Capture
     for entry in found:
         assert entry["source"] and entry["run_time_price"]  # noqa: PT018 (both of one entry)
     assert [entry["name"] for entry in found if not entry["exported"]] == ["adabm", "dan"]
+    alone = {entry["name"] for entry in found if entry["needs"] == "pictures"}
+    assert alone == {"aciq", "gptq", "hadamard", "minmax", "mse", "octav", "percentile"}
+    assert {entry["needs"] for entry in found if entry["name"] not in alone} == {"pictures, training"}
 
 
 def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +69,41 @@ def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[st
         if row["weight_bits"] == 8:
             assert row["latency_s"] == pytest.approx(price["latency_s"])
             assert row["weight_bytes"] == price["weight_bytes"]
+
+
+def noise(folder: Path, *names: str) -> None:
+    """Pictures that are no copies of one another."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (136, 136, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+
+
+def test_pictures_that_the_methods_calibrate_on_judge_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Known by their pixels, whatever they are called and however they are stored."""
+    noise(tmp_path / "own", *"abc")
+    words = ["methods", "compare", "--method", "minmax", "--bits", "8/8", "--images", str(tmp_path / "own")]
+    (seen,) = choose_pictures(Request(images=tmp_path / "own"), pose(Request()).network).calibration
+    noise(tmp_path / "others", *"de")
+    Image.open(tmp_path / "own" / f"{seen}.png").save(tmp_path / "others" / "x.bmp")
+    said = refusal(capsys, 2, *words, "--evaluation", str(tmp_path / "others"))
+    assert "1 of the 3 pictures" in said
+    assert said.split("calibrate on: ")[1].startswith("x")
+    assert "Evaluate on others" in said
+    (tmp_path / "others" / "x.bmp").unlink()
+    assert ask(capsys, *words, "--evaluation", str(tmp_path / "others"))["pictures"] == ["d", "e"]
+
+
+def test_one_picture_makes_no_tie(capsys: pytest.CaptureFixture[str]) -> None:
+    """A difference of several dB is not called one; that it may be chance is said."""
+    words = ("methods", "compare", "--pictures", "1", "--method", "minmax", "--method", "mse", "--bits", "2/8")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "1 picture that" in said
+    assert comparisons.ONE_PICTURE in said
+    assert "tie" not in said
+    assert main([*words[:2], *words[4:], "--pictures", "3"]) == 0
+    assert comparisons.ONE_PICTURE not in capsys.readouterr().out
 
 
 def test_differences_have_intervals_and_methods_their_run_time_price(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,13 +31,13 @@ def screen(results: Results, width: int) -> str:
 
 def test_the_document_has_the_published_shape(results: Results) -> None:
     document = whole.document(results)
-    told = {"target", "network", "scale", "reference", "front", "proxies", "run_dir", "wall_s", "fps", "tilings"}
+    told = {"target", "network", "scale", "reference", "front", "proxies", "run_dir", "wall_s", "fps", "tilings", "trust"}
     assert told | {"notes", "versions", "resumed", "quality", "second"} == set(document)
     assert {"quality_db", "weight_bytes"} <= set(document["reference"])
     for entry in document["front"]:
         assert set(entry) == {
             *("plan", "file", "dropped", "branches", "weight_bits", "activation_bits"),
-            *("tiling", "predicted", "counted", "headroom", "measured", "unproven"),
+            *("tiling", "predicted", "counted", "headroom", "measured", "unproven", "trust"),
         }
         assert entry["predicted"].pop("loss_is") == "simulated"
         assert set(entry["predicted"]) == {"loss_db", "latency_s", "weight_bytes", "peak_activation_bytes", "energy_j"}

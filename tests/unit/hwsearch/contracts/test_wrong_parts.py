@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hwmodels.errors import UsageError
 from hwmodels.parts import plugins
 from hwsearch.contracts import check_exporter, check_method, check_network, check_proxy, check_task
 from hwsearch.contracts.parts import tiny_calibration
+from hwsearch.quant import methods
 from searchspaces.tasks.image import SuperResolution
 
 METHOD = """
@@ -52,6 +54,13 @@ def test_a_range_that_is_none_is_told(method: Callable[[str], str], ends: str) -
 def test_ranges_that_hold_nothing_are_noticed(method: Callable[[str], str]) -> None:
     with pytest.raises(AssertionError, match="with 8 bits the error is"):
         check_method(method("(-1e30, 1e30)"))
+
+
+def test_a_method_that_trains_must_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = methods.load("ptq4sr")
+    monkeypatch.setattr(module, "INFO", replace(module.INFO, trains=False))
+    with pytest.raises(AssertionError, match="training bounds, and the method does not say"):
+        check_method("ptq4sr")
 
 
 def test_zero_stays_a_code_of_a_range_beyond_it(method: Callable[[str], str]) -> None:

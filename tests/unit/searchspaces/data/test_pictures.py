@@ -19,6 +19,7 @@ from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import load_picture
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Picture, crops, load_folder, make_pair, pairs, shipped, split
+from searchspaces.tasks.restoration import PairFiles
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -108,6 +109,28 @@ def test_folders(tmp_path: Path) -> None:
     found = load_folder(tmp_path)
     assert [picture.name for picture in found] == ["c", "sub/b"]
     assert found[1].rgb.shape == RGB.shape
+
+
+def test_copies_of_a_picture_are_one(tmp_path: Path) -> None:
+    """Else what is measured on may be a copy of what ranges are set on."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "a (copy).png").write_bytes((tmp_path / "a.png").read_bytes())
+    assert len(pictures.load_folder(tmp_path)) == 4
+    assert [picture.name for picture in pictures.load_distinct(tmp_path)] == ["a", "b", "c"]
+    names = {"one": ("a", "b"), "other": ("a", "c"), "copy": ("again/a (copy)", "b"), "lost": ("nowhere", "b")}
+    files = [PairFiles(name, *(tmp_path / f"{part}.png" for part in parts)) for name, parts in names.items()]
+    assert [pair.name for pair in pictures.without_copies(files)] == ["one", "other", "lost"]
+
+
+def test_pixels_are_known_again_in_another_format(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(tmp_path / "a.png")
+    Image.open(tmp_path / "a.png").save(tmp_path / "a.bmp")
+    one, other = pictures.load_folder(tmp_path)
+    assert one.path != other.path
+    assert one.pixels_sha256 == other.pixels_sha256
 
 
 def test_shipped_photos() -> None:
