@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 
@@ -20,5 +20,8 @@ def stand_alone(page: str) -> str:
 
 
 if __name__ == "__main__":
-    report, out = map(Path, sys.argv[1:])
-    out.write_text(stand_alone(report.read_text(encoding="utf-8")), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("report", type=Path, metavar="REPORT.html")
+    parser.add_argument("out", type=Path, metavar="FRONT.svg")
+    asked = parser.parse_args()
+    asked.out.write_text(stand_alone(asked.report.read_text(encoding="utf-8")), encoding="utf-8")

@@ -23,6 +23,7 @@ that changed while those of convolutions did not, and keeps the rest of the file
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -232,12 +233,18 @@ def show_steps(board: emulator.Board) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--write", action="store_true", help="replace the table of constants")
+    task.add_argument("--steps", action="store_true", help="only check steps of other sizes than those fitted")
+    task.add_argument("--write-steps", action="store_true", help="count and fit the steps alone, keep the rest of the table")
+    asked = parser.parse_args()
     emulator.check_tools()
-    if "--steps" in sys.argv[1:]:
+    if asked.steps:
         for board in emulator.BOARDS.values():
             show_steps(board)
         return
-    if "--write-steps" in sys.argv[1:]:
+    if asked.write_steps:
         write_steps()
         return
     cores = []
@@ -248,7 +255,7 @@ def main() -> None:
         print("   ", {key: cores[-1][key] for key in shown}, flush=True)
         show_networks(board.core, cores[-1]["networks"])
         show_steps(board)
-    if "--write" in sys.argv[1:]:
+    if asked.write:
         write_json(networks.TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with(), "cores": cores})
         print(f"wrote {networks.TABLE}")
 

@@ -7,6 +7,7 @@ Ours is lowering (all widths of all layers) and estimating one plan; the compile
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -55,4 +56,6 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "ethos-u55-128")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("target", nargs="?", default="ethos-u55-128", help="a device with an Ethos-U")
+    main(parser.parse_args().target)

@@ -7,6 +7,7 @@ A process must ask the kernel for the tile registers (``arch_prctl``); a seccomp
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import errno
 import os
@@ -53,5 +54,10 @@ def refuse() -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    command = parser.parse_args().command
+    if not command:
+        parser.error("which command?")
     refuse()
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(command[0], command)
