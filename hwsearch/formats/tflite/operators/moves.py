@@ -14,6 +14,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.table import WRITES
+from hwsearch.formats.tflite.writing.copies import concatenated, sliced, transposed
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer
 from searchspaces.ir.graph import Node
@@ -80,13 +81,11 @@ def _pad(writer: Writer, node: Node) -> int:
     if (amounts < 0).any():
         cut = [(-np.minimum(around, 0)).tolist() for around in amounts]
         sides = tuple(side - before - after for side, (before, after) in zip(source.sides, cut, strict=True))
-        given = [("begin", [before for before, _ in cut]), ("size", list(sides))]
-        fixed = [writer.constant(f"{node.name}/{what}", np.array(values, np.int32)) for what, values in given]
-        options, amounts = Options("SliceOptions"), np.maximum(amounts, 0)
+        inner = sliced(writer.file, node.name, source.x, [before for before, _ in cut], sides)
+        amounts = np.maximum(amounts, 0)
         if not amounts.any():
-            return _written(writer, node, source, lambda y: writer.file.op("SLICE", [source.x, *fixed], y, options, 4))
-        y = source.tensor(writer, node, "cut", sides)
-        source = replace(source, x=writer.file.op("SLICE", [source.x, *fixed], y, options, 4), sides=sides)
+            return _written(writer, node, source, inner)
+        source = replace(source, x=inner(source.tensor(writer, node, "cut", sides)), sides=sides)
     if op.mode == "replicate":
         return _replicated(writer, node, source, amounts)
     around = writer.constant(f"{node.name}/amounts", amounts)
@@ -125,24 +124,16 @@ def _roll(writer: Writer, node: Node) -> int:
     def part(name: str, axis: int, start: int, stop: int) -> int:
         begin = [start if place == axis else 0 for place in range(len(source.sides))]
         sides = tuple(stop - start if place == axis else side for place, side in enumerate(source.sides))
-        given = [
-            writer.constant(f"{node.name}/{name}/{what}", np.array(v, np.int32))
-            for what, v in (("begin", begin), ("size", sides))
-        ]
-        y = source.tensor(writer, node, name, sides)
-        return writer.file.op("SLICE", [x, *given], y, Options("SliceOptions"), 4)
-
-    def joined(y: int, axis: int, parts: list[int]) -> int:
-        return writer.file.op("CONCATENATION", parts, y, Options("ConcatenationOptions", {"Axis": axis}), 3)
+        return sliced(writer.file, f"{node.name}/{name}", x, begin, sides)(source.tensor(writer, node, name, sides))
 
     for turn, (axis, shift) in enumerate(turns):
         side = source.sides[axis]
         cut = -shift % side
         ends = [(cut, side), (0, cut)] if cut else [(0, side)]
-        parts = [part(f"{turn}/{start}", axis, start, stop) for start, stop in ends]
+        together = concatenated(writer.file, [part(f"{turn}/{start}", axis, start, stop) for start, stop in ends], axis)
         if turn == len(turns) - 1:
-            return _written(writer, node, source, lambda y, axis=axis, parts=parts: joined(y, axis, parts))  # type: ignore[misc]
-        x = joined(source.tensor(writer, node, f"{turn}", source.sides), axis, parts)
+            return _written(writer, node, source, together)
+        x = together(source.tensor(writer, node, f"{turn}", source.sides))
     raise FileError(f"{node.name!r} rolls along no axis")
 
 
@@ -183,5 +174,4 @@ def _windows(writer: Writer, node: Node) -> int:
     cut = source.tensor(writer, node, "windows", (*source.sides[:axis], *found.shape, *source.sides[axis + 1 :]))
     writer.file.op("GATHER", [source.x, places], cut, Options("GatherOptions", {"Axis": axis}), 2)
     order = [*range(axis + 1), *range(axis + 2, rank + 1), axis + 1]
-    axes = writer.constant(f"{node.name}/axes", np.array(order, np.int32))
-    return _written(writer, node, source, lambda y: writer.file.op("TRANSPOSE", [cut, axes], y, Options("TransposeOptions"), 5))
+    return _written(writer, node, source, transposed(writer.file, f"{node.name}/axes", cut, order))

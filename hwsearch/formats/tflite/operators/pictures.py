@@ -14,6 +14,7 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.functions import curve
 from hwsearch.formats.tflite.operators.table import WRITES
+from hwsearch.formats.tflite.writing.copies import concatenated, reshaped, sliced, transposed
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, VALID, fused_bounds
 from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer, widened
@@ -122,15 +123,14 @@ def _relu(writer: Writer, node: Node) -> int:
 @WRITES.register(Concat)
 def _concat(writer: Writer, node: Node) -> int:
     """Along any axis: pictures as they stand in the file, others with the axes of the network."""
-    op, target = node.op, writer.qgraph.formats[node.name]
+    op = node.op
     assert isinstance(op, Concat)
     writer.check_moved(node)
     picture, rank = all(name in writer.pictures for name in node.inputs), len(writer.full[node.name])
     axis = PICTURE.index(op.axis % rank) if picture else op.axis % rank
     x = [writer.read(name, node) if picture else writer.plain(name) for name in node.inputs]
     shape: Shape = writer.shapes[node.name] if picture else Plain(writer.full[node.name])
-    options, version = Options("ConcatenationOptions", {"Axis": axis}), 3 if target.is_wide else 2
-    return writer.moved(node, shape, lambda y: writer.file.op("CONCATENATION", x, y, options, version))
+    return writer.moved(node, shape, concatenated(writer.file, x, axis))
 
 
 @WRITES.register(MaxPool)
@@ -170,11 +170,9 @@ def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
     wide, shape = writer.qgraph.formats[node.name].is_wide, writer.shapes[node.name]
     match node.op:
         case Repeat(axis=1, times=times):
-            return writer.file.op("CONCATENATION", x * times, y, Options("ConcatenationOptions", {"Axis": 3}), 3 if wide else 2)
+            return concatenated(writer.file, x * times, 3)(y)
         case Slice(start=start, axis=1, step=1):
-            begin = writer.constant(f"{node.name}/begin", np.array([0, 0, 0, start], np.int32))
-            size = writer.constant(f"{node.name}/size", np.array([-1, -1, -1, shape[0]], np.int32))
-            return writer.file.op("SLICE", [x[0], begin, size], y, Options("SliceOptions"), 4 if wide else 2)
+            return sliced(writer.file, node.name, x[0], (0, 0, 0, int(start)), (-1, -1, -1, shape[0]))(y)
         case PixelShuffle() | PixelUnshuffle() if wide:
             return _shuffle16(writer, node, x[0], y)
         case PixelUnshuffle(factor=factor):
@@ -186,16 +184,12 @@ def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
 
 def _shuffle16(writer: Writer, node: Node, x: int, y: int) -> int:
     """A pixel shuffle of int16, or back, which TFLite has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
-    fmt = writer.qgraph.formats[node.name]
+    file, name, fmt = writer.file, node.name, writer.qgraph.formats[node.name]
     channels, height, width = writer.shapes[node.name]
     move = turned(writer.shapes[node.name], writer.shapes[node.inputs[0]][1])
-
-    def step(operator: str, source: int, argument: tuple[int, ...], name: str, shape: tuple[int, ...], table: str) -> int:
-        result = y if not name else writer.file.tensor(f"{node.name}/{name}", shape, "int16", scale=fmt.scale)
-        values = writer.constant(f"{node.name}/{name or 'joined'}/argument", np.array(argument, np.int32))
-        return writer.file.op(operator, [source, values], result, Options(table))
-
-    split = step("RESHAPE", x, move.shape, "split", move.shape, "ReshapeOptions")
     there = tuple(move.shape[axis] for axis in move.axes)
-    order = step("TRANSPOSE", split, move.axes, "turned", there, "TransposeOptions")
-    return step("RESHAPE", order, (1, height, width, channels), "", (), "ReshapeOptions")
+    split = file.tensor(f"{name}/split", move.shape, "int16", scale=fmt.scale)
+    reshaped(file, f"{name}/split/argument", x, move.shape)(split)
+    order = file.tensor(f"{name}/turned", there, "int16", scale=fmt.scale)
+    transposed(file, f"{name}/turned/argument", split, move.axes)(order)
+    return reshaped(file, f"{name}/joined/argument", order, (1, height, width, channels))(y)

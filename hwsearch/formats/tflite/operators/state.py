@@ -7,10 +7,8 @@ the input.
 
 from __future__ import annotations
 
-import numpy as np
-
 from hwsearch.formats.tflite.operators.table import WRITES
-from hwsearch.formats.tflite.writing.file import Options
+from hwsearch.formats.tflite.writing.copies import reshaped
 from hwsearch.formats.tflite.writing.writer import Writer
 from searchspaces.ir.graph import Node
 from searchspaces.ops.state import Remember, State
@@ -27,9 +25,5 @@ def _kept(writer: Writer, node: Node) -> int:
     writer.check_moved(node)
     source, shape = node.inputs[0], writer.shapes[node.name]
     x = writer.result(source)
-    sides = np.array((1, shape[1], shape[2], shape[0]), np.int32)
-    return writer.moved(
-        node,
-        shape,
-        lambda y: writer.file.op("RESHAPE", [x, writer.constant(f"{node.name}/sides", sides)], y, Options("ReshapeOptions")),
-    )
+    sides = (1, shape[1], shape[2], shape[0])
+    return writer.moved(node, shape, reshaped(writer.file, f"{node.name}/sides", x, sides))

@@ -21,6 +21,7 @@ from hwsearch.formats.tflite.operators.convolutions import convolution
 from hwsearch.formats.tflite.operators.functions import onto, operand
 from hwsearch.formats.tflite.operators.pictures import OTHERWISE, add, move
 from hwsearch.formats.tflite.operators.table import WRITES
+from hwsearch.formats.tflite.writing.copies import Copy, reshaped, sliced, transposed
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE
 from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, widened
@@ -49,19 +50,20 @@ def _written(writer: Writer, node: Node, wide: bool, write: Write) -> int:
     return writer.bounded(node.name, target, shape, write, fusible=False)
 
 
-def _moved(writer: Writer, node: Node, operator: str, arguments: list[np.ndarray], options: str, version: int = 1) -> int:
+def _source(writer: Writer, node: Node) -> int:
+    """What a node reads that moves codes."""
     writer.check_moved(node)
+    return writer.plain(node.inputs[0])
+
+
+def _moved(writer: Writer, node: Node, copy: Copy) -> int:
     target, shape = _target(writer, node)
-    fixed = [writer.constant(f"{node.name}/{i}", values.astype(np.int32)) for i, values in enumerate(arguments)]
-    inputs = [writer.plain(node.inputs[0]), *fixed]
-    return writer.bounded(
-        node.name, target, shape, lambda y, _: writer.file.op(operator, inputs, y, Options(options), version), fusible=False
-    )
+    return writer.bounded(node.name, target, shape, lambda y, _: copy(y), fusible=False)
 
 
 @WRITES.register(Reshape)
 def _reshape(writer: Writer, node: Node) -> int:
-    return _moved(writer, node, "RESHAPE", [np.array(writer.full[node.name])], "ReshapeOptions")
+    return _moved(writer, node, reshaped(writer.file, f"{node.name}/shape", _source(writer, node), writer.full[node.name]))
 
 
 MICRO_AXES = 5
@@ -83,7 +85,7 @@ def _permute(writer: Writer, node: Node) -> int:
     assert isinstance(node.op, Permute)
     if writer.qgraph.rule == "gemmlowp" and len(node.op.axes) > MICRO_AXES:
         raise FileError(f"{node.name!r}: TensorFlow Lite Micro exchanges no more than {MICRO_AXES} axes", "Export it as TFLite.")
-    return _moved(writer, node, "TRANSPOSE", [np.array(node.op.axes)], "TransposeOptions", 5)
+    return _moved(writer, node, transposed(writer.file, f"{node.name}/axes", _source(writer, node), node.op.axes))
 
 
 def slice_tokens(writer: Writer, node: Node) -> int:
@@ -95,7 +97,7 @@ def slice_tokens(writer: Writer, node: Node) -> int:
     if step != 1:
         raise FileError(f"{node.name!r}: this exporter has slices of neighbours only", "Export it as ONNX.")
     begin = [start if place == axis else 0 for place in range(len(source))]
-    return _moved(writer, node, "SLICE", [np.array(begin), np.array(shape)], "SliceOptions", 4)
+    return _moved(writer, node, sliced(writer.file, node.name, _source(writer, node), begin, shape))
 
 
 @WRITES.register(Linear)
@@ -104,20 +106,17 @@ def _linear(writer: Writer, node: Node) -> int:
     *_, inner = writer.full[source]
     count = int(np.prod(writer.full[source])) // inner
     flat = as_conv(node)
-    shape = writer.constant(f"{node.name}/as pixels", np.array((1, count, 1, inner), np.int32))
     fmt = writer.qgraph.formats[source]
-    rows = writer.tensor(pixels, fmt, (inner, count, 1))
-    writer.alias(
-        pixels, writer.file.op("RESHAPE", [writer.plain(source), shape], rows, Options("ReshapeOptions")), fmt, inner, count
-    )
+    rows = reshaped(writer.file, f"{node.name}/as pixels", writer.plain(source), (1, count, 1, inner))
+    writer.alias(pixels, rows(writer.tensor(pixels, fmt, (inner, count, 1))), fmt, inner, count)
     target, full = _target(writer, node)
     # A tensor of four axes might be a picture; its vectors are pixels here.
     known, outputs = (writer.shapes[node.name], writer.orders[node.name]), full[-1]
     writer.shapes[node.name], writer.orders[node.name] = (outputs, count, 1), np.arange(outputs)
     y = convolution(writer, Node(node.name, flat.op, (pixels,), flat.weights))
     writer.shapes[node.name], writer.orders[node.name] = known
-    back = writer.constant(f"{node.name}/as tokens", np.array(full, np.int32))
-    return writer.file.op("RESHAPE", [y, back], writer.tensor(f"{node.name}/tokens", target, full), Options("ReshapeOptions"))
+    back = reshaped(writer.file, f"{node.name}/as tokens", y, full)
+    return back(writer.tensor(f"{node.name}/tokens", target, full))
 
 
 @WRITES.register(MatMul)

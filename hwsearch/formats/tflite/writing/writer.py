@@ -13,6 +13,7 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT16
 from hwsearch.formats.carried import Place
+from hwsearch.formats.tflite.writing.copies import Copy, transposed
 from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from hwsearch.formats.tflite.writing.form import NONE, RELU, container, fused_activation
 from hwsearch.formats.tflite.writing.order import block_orders, channel_orders, demanded
@@ -158,8 +159,8 @@ class Writer:
         key = f"{name}/{what}"
         if key not in self.codes:
             y = self.tensor(key, self.qgraph.formats[name], shape)
-            given = [self.codes[name] if x is None else x, self.constant(f"{key}/axes", np.array(axes, np.int32))]
-            self.codes[key] = self.file.op("TRANSPOSE", given, y, Options("TransposeOptions"), 5)
+            turned = transposed(self.file, f"{key}/axes", self.codes[name] if x is None else x, axes)
+            self.codes[key] = turned(y)
         return self.codes[key]
 
     def alias(self, name: str, x: int, fmt: TensorFormat, channels: int, count: int) -> None:
@@ -203,7 +204,7 @@ class Writer:
         if not all(same_grid(formats[name], formats[node.name]) for name in node.inputs):
             raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
 
-    def moved(self, node: Node, shape: Shape, write: Callable[[int], int]) -> int:
+    def moved(self, node: Node, shape: Shape, write: Copy) -> int:
         """The tensor of a node that moves codes, by the operator that ``write(tensor)`` appends; cut where bounds are tighter."""
         formats, target = self.qgraph.formats, self.qgraph.formats[node.name]
         if any(cut(formats[name], target) for name in node.inputs):
