@@ -121,7 +121,7 @@ class _Evaluated(nn.Module):
 
 
 def _single(module: Any) -> tuple[Any, str]:
-    """A program in another precision in that of searches, and the precision that it had; empty where it is single."""
+    """A program in other precisions in that of searches, and the precisions that it had; empty where it is single."""
     kinds = {value.dtype for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()}
     other = kinds & {*OTHER_PRECISIONS}
     if not other or torch.float32 in kinds:
@@ -131,7 +131,7 @@ def _single(module: Any) -> tuple[Any, str]:
     for inner in module.modules():
         if isinstance(inner, fx.GraphModule):
             inner.recompile()
-    return module.to(torch.float32), str(other.pop()).removeprefix("torch.")
+    return module.to(torch.float32), " and ".join(sorted(str(kind).removeprefix("torch.") for kind in other))
 
 
 def _of_single(value: Any) -> Any:

@@ -32,9 +32,8 @@ def gathered(workload: Workload, row: int, pieces: Sequence[Piece]) -> Sequence[
         return pieces
     target = workload.tensors[layer.output]
     shape = (target.channels, target.height, target.width)
-    own = pieces or (
-        Piece(layer.work, tuple(range(len(layer.inputs))), shape, layer.finish, weighs=layer.weight_count > 0, aside=layer.aside),
-    )
+    itself = Piece(layer.work, tuple(range(len(layer.inputs))), shape, layer.finish, weighs=True, aside=layer.aside)
+    own = pieces or (itself,)
     moved = [
         replace(piece, inputs=tuple(where[i] - len(first) - place if i in where else i for i in piece.inputs))
         for place, piece in enumerate(own)

@@ -152,6 +152,22 @@ def test_other_precisions_are_read_in_single(kind: torch.dtype, tolerance: float
     assert str(kind).removeprefix("torch.") in said
 
 
+def test_every_precision_of_a_file_is_named(tmp_path: Path) -> None:
+    class Mixed(Net):
+        """Its second convolution in double precision."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.half()
+            self.last.double()
+
+        def forward(self, x: Tensor) -> Any:
+            return self.up(self.last(self.inner(self.first(x)).double()))
+
+    (said,) = agrees(saved(tmp_path, Mixed(), (X.half(),)), Net(), 1e-3)
+    assert "float16 and float64" in said
+
+
 @pytest.mark.parametrize("module", [Several(), Named()])
 def test_of_several_results_the_picture_is_taken(module: nn.Module, tmp_path: Path) -> None:
     (said,) = agrees(saved(tmp_path, module), Net())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hwmodels.device import catalogue
 from hwmodels.pricing.rewriting import rewrite
-from hwmodels.workload import Contract, Layer, Map, Move, Workload, Written
+from hwmodels.workload import Constant, Contract, Layer, Map, Move, Workload, Written
 from hwsearch.formats.tflite import tables, write
 from hwsearch.formats.tflite.written import for_array, written
 from hwsearch.formats.writing import exporters
@@ -108,6 +108,26 @@ def test_another_order_of_channels_is_priced(network: nn.Module, count: int, fla
     assert [pieces.tensors[layer.output].elements for layer in pieces.layers if layer.moves("gather")] == sizes
     rows = {layer.output: row for row, layer in enumerate(pieces.layers)}
     assert all(rows.get(i, -1) < row for row, layer in enumerate(pieces.layers) for i in layer.inputs)
+
+
+def test_behind_a_gather_a_layer_keeps_its_slopes_and_constants() -> None:
+    class Sloped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.slopes, self.up = nn.PixelUnshuffle(2), nn.PReLU(12), nn.PixelShuffle(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.up(torch.sigmoid(self.slopes(self.down(x))))
+
+    workload = to_workload(trace(Sloped().eval(), 3, "sloped"), HEIGHT, WIDTH)
+    row = next(row for row, layer in enumerate(workload.layers) if layer.maps("slopes"))
+    layers = list(workload.layers)
+    layers[row] = replace(layers[row], constants=(Constant(7),))
+    found = rewrite(replace(workload, layers=tuple(layers)), lambda whole, row: written(whole, row, 1))
+    gather, itself = (found.workload.layers[at] for at, owner in enumerate(found.owner) if owner == row)
+    assert gather.moves("gather")
+    assert (gather.bias_count, gather.constants) == (0, ())
+    assert (itself.work, itself.bias_count, itself.constants) == (layers[row].work, 12, (Constant(7),))
 
 
 def test_a_device_that_is_handed_tflite_is_priced_so() -> None:
