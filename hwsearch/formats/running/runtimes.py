@@ -34,6 +34,14 @@ class RuntimeInfo:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     place: int = 0
 
+    def check_installed(self, needed: str = "", otherwise: str = "") -> None:
+        """Raise ``UsageError`` where it is not installed, with what to do next. ``needed``: what for; ``otherwise``: what can be
+        done without it."""
+        if find_spec(self.package) is None:
+            remedy = f'Install it with: pip install "hwsearch[{self.extra}]"'
+            said = f"{self.name} is not installed"
+            raise UsageError(f"{needed}, and {said}" if needed else said, f"{remedy}. {otherwise}" if otherwise else remedy)
+
     def open_plan(self, qgraph: QuantizedGraph) -> Runtime:
         """Make a quantized network ready to run there.
 
@@ -41,8 +49,7 @@ class RuntimeInfo:
             UsageError: the runtime is not installed.
             FileError: it cannot execute this network.
         """
-        if find_spec(self.package) is None:
-            raise UsageError(f"{self.name} is not installed", f'Install it with: pip install "hwsearch[{self.extra}]"')
+        self.check_installed()
         opener: Callable[..., Runtime] = import_module(self.module).open_plan if isinstance(self.module, str) else self.module
         return opener(qgraph, **self.arguments)
 

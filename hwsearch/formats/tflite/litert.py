@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from hwmodels.errors import FileError, UsageError
+from hwmodels.errors import FileError
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.tflite import clips, write
 from hwsearch.formats.tflite.writing.form import form
@@ -30,16 +29,6 @@ WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
 
 
-def _library() -> ModuleType:
-    try:
-        return import_module("ai_edge_litert.interpreter")
-    except ImportError:
-        raise UsageError(
-            "a TFLite file is compared with LiteRT before it is used, and LiteRT is not installed",
-            'Install it with: pip install "hwsearch[tflite]". `hwsearch inspect` reads and prices the file without it.',
-        ) from None
-
-
 def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> Interpreter:
     """An interpreter with its tensors allocated.
 
@@ -48,9 +37,8 @@ def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> 
         keep: make every tensor readable after a run.
     Raises:
         FileError: LiteRT cannot execute the file.
-        UsageError: it is not installed.
     """
-    library = _library()
+    library = import_module("ai_edge_litert.interpreter")  # an extra, see ``runtimes.RuntimeInfo.check_installed``
     kernels = library.OpResolverType.BUILTIN_REF if reference else library.OpResolverType.AUTO
     try:
         made: Interpreter = library.Interpreter(
@@ -106,7 +94,6 @@ class LiteRtPlan:
     instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False, file: bytes | None = None) -> None:
-        _library()
         flavour = "reference" if reference else "litert"
         self.executed = form(qgraph, write.RULES[flavour])
         self.tolerance = reference_tolerance(self.executed) if reference else tolerance(self.executed)

@@ -22,6 +22,7 @@ from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree, same_codes
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer, usual_range
 from hwsearch.formats.reading.widths import filled
+from hwsearch.formats.running import runtimes
 from hwsearch.formats.tflite import litert, written
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
 from hwsearch.formats.tflite.integers.order import in_torch_order
@@ -222,7 +223,11 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
 
     Raises:
         FileError: they differ, or LiteRT does not load the file.
+        UsageError: it is not installed.
     """
+    runtimes.runtime("litert").check_installed(
+        "a TFLite file is compared with LiteRT before it is used", "`hwsearch inspect` reads and prices the file without it."
+    )
     if found.integers is not None:
         same_codes(found, found.input_size or size, litert.of_file(found.integers, found.path.read_bytes()))
         return
