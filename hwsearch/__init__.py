@@ -18,7 +18,7 @@ def optimize(
     network: str = "fsrcnn",
     target: str = "jetson",
     *,
-    budget: str | Iterable[str] | Mapping[str, float] = (),
+    budget: str | Iterable[str] | Mapping[str, float | str] = (),
     progress: Progress | None = None,
     **request: Any,
 ) -> Results:
@@ -27,7 +27,8 @@ def optimize(
     Args:
         network: a built-in network; ``model="file.py:callable"`` uses your own.
         target: a device by name, or the path of a device file.
-        budget: ``"latency=8ms"``, several of those, or objective -> limit in SI units (see ``hwsearch.problem.budgets``).
+        budget: ``"latency=8ms"``, several of those, or objective -> limit, a number in SI units or a text such as "8ms"
+            (see ``hwsearch.problem.budgets``).
         progress: who watches (see ``hwsearch.documents.progress``); by default nobody.
         request: further fields of ``hwsearch.pipeline.optimize.Request``: weights, scale, images, run_dir, seed, ...; paths may
             be text, and a list may stand where several are meant.
@@ -38,6 +39,5 @@ def optimize(
     from hwsearch.pipeline import variants
     from hwsearch.problem import budgets, keywords
 
-    limits = dict(budget) if isinstance(budget, Mapping) else budgets.parse([budget] if isinstance(budget, str) else budget)
-    asked = keywords.request({"network": network, "target": target, "budgets": limits, **request})
+    asked = keywords.request({"network": network, "target": target, "budgets": budgets.of_python(budget), **request})
     return (variants.optimize if variants.asked(asked) else pipeline.optimize)(asked, progress)

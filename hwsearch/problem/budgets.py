@@ -43,6 +43,25 @@ def read(budgets: Iterable[str] | None, equal_bits: float | None = None, bitops:
     return parse([*(budgets or ()), *short])
 
 
+def of_python(budget: object) -> dict[str, float]:
+    """Limits as Python's callers give them: ``"latency=8ms"``, several of those, or objective -> limit, a number in SI units or a
+    text with its unit.
+
+    Raises:
+        UsageError: as ``parse``, and what is none of these.
+    """
+    if isinstance(budget, Mapping):
+        texts = [f"{key}={value}" for key, value in budget.items() if isinstance(value, str)]
+        return {**{key: value for key, value in budget.items() if not isinstance(value, str)}, **parse(texts)}
+    given = [budget] if isinstance(budget, str) else budget
+    if not isinstance(given, Iterable):
+        raise UsageError(f"budget {budget!r} is no text", f"Give for example budget='latency=8ms'; several: {EXAMPLES}.")
+    texts = list(given)
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise UsageError(f"budget {wrong[0]!r} is no text", f"Give for example budget='latency=8ms'; several: {EXAMPLES}.")
+    return parse(texts)
+
+
 def parse(budgets: Iterable[str]) -> dict[str, float]:
     """Read ``KEY=VALUE UNIT`` texts.
 

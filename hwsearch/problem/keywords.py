@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def request(given: Mapping[str, Any]) -> Request:
             found[name] = tuple(value)
         elif isinstance(value, str | int) and name != "input_size":
             found[name] = (value,)
-    Request(**found)  # says more of its own mistakes than a list of fields can
+    with suppress(TypeError, AttributeError):  # of another type than a field has: told below
+        Request(**found)  # says more of its own mistakes than a list of fields can
     try:
         return reading.checked(found, Request, Path("optimize"), "called so", HINT)
     except FileError as error:
