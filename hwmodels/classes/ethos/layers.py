@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwmodels.classes.ethos import feature_maps, tokens
+from hwmodels.classes.ethos import feature_maps, staged, tokens
 from hwmodels.classes.ethos.array import array_of, described, homes_of
-from hwmodels.classes.ethos.blocks import COPY, POOLING, PRODUCT, TURN, Blocks, Operation, Part, reach
+from hwmodels.classes.ethos.blocks import COPY, PAIRWISE, POOLING, PRODUCT, TURN, Blocks, Operation, Part, reach
 from hwmodels.classes.ethos.buffering import Weighing
 from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule, Weights
@@ -164,7 +164,11 @@ class Pricing:
         joined, brick = self._joined(row), bool(self.brick[self.workload.layers[row].output])
         whole = [part._replace(operation=part.operation._replace(written_c=joined, out_brick=brick)) for part in whole]
         for part, blocks in zip(whole, cuts, strict=True):
-            moved += part.times * read_bytes(part.operation, blocks, outside) * (place.near == NONE)
+            fetched = part.times * read_bytes(part.operation, blocks, outside)
+            if part.operation.kind == PAIRWISE:
+                streamed += fetched * (0 if place.near == ALL else 1 if place.near == SOME else part.operation.inputs)
+            else:
+                moved += fetched * (place.near == NONE)
             moved += part.times * written_bytes(part.operation, blocks, self.array, outside) * (not place.kept)
         together = alone
         for i in range(first + 1, row + 1):
@@ -172,8 +176,9 @@ class Pricing:
             for part in operations(self.workload, i, self.array, self.brick, read, written):
                 finish += part.operation.finish
                 constant += part.times * self._constant(part)
-                if not all(reads.inside[k] for k in others):
-                    streamed += read_bytes(part.operation, cuts[-1], outside)
+                for k in others:
+                    if not reads.inside[k]:
+                        streamed += read_bytes(part.operation._replace(in_brick=bool(self.brick[k])), cuts[-1], outside)
             made = np.zeros((len(alone), 4))
             for number, (part, blocks) in enumerate(zip(whole, cuts, strict=True)):
                 here = self._copied(place, reads, first, number)
@@ -264,8 +269,9 @@ class Pricing:
         """The operations of a layer that makes ``rows`` at a time (0: all) as the scheduler sees them (``weights float64[L]``:
         bytes)."""
         layer, outside, made = self.workload.layers[row], self.homes.outside, []
-        if self.absorbed[row] or row in self.turns.values():
+        if self.absorbed[row] or row in self.turns.values() or staged.is_copy(self.workload, self.owner, row):
             return []
+        opens = row == 0 or (row == 1 and staged.is_copy(self.workload, self.owner, 0))
         source = self.workload.tensors[layer.inputs[0]].producer
         choice = source >= 0 and not isinstance(self.workload.layers[source].work, Move)
         for part in found[row]:
@@ -280,7 +286,7 @@ class Pricing:
             full = len(found[row]) == 1 or not layer.moves("concat")
             sliced = row not in self.turns
             again = row > 0 and copied > 0 and self.owner[row] == self.owner[row - 1] and weights[row - 1] > 0
-            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, row > 0, full, again))
+            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, not opens, full, again))
         return made
 
     def _schedule(self, a: int, capacity: float) -> Schedule:

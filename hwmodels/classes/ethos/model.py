@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwmodels.classes.ethos import transposes, unheld
+from hwmodels.classes.ethos import staged, transposes, unheld
 from hwmodels.classes.ethos.array import described
 from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.layers import Pricing
@@ -44,7 +44,8 @@ from hwmodels.workload import Piece, Workload
 
 
 def executed(device: Device, workload: Workload, element_bytes: int) -> Rewritten:
-    """What the array executes for a network whose tensors have one width: what its file holds, transposes in their steps."""
+    """What the array executes for a network whose tensors have one width: what its file holds, transposes in their
+    steps, and a copy of what enters where that is made."""
     written, separate = workload.written, described(device)[0].memory.input_bytes is not None
     held = rewrite(workload, (lambda whole, row: written(whole, row, element_bytes)) if written else (lambda whole, row: ()))
 
@@ -52,7 +53,8 @@ def executed(device: Device, workload: Workload, element_bytes: int) -> Rewritte
         left = unheld.pieces(whole, row, element_bytes, older=not separate)
         return left or transposes.pieces(whole, row, any_order=separate) or apart(whole, row, element_bytes)
 
-    return followed(held, pieces)
+    taken = followed(held, pieces)
+    return followed(taken, lambda whole, row: staged.pieces(device, whole, row, element_bytes))
 
 
 def _shared(choices: Choices, found: Rewritten) -> Choices:

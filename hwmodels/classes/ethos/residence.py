@@ -110,6 +110,9 @@ def kept_whole(
     switches = [i for i, layer in enumerate(workload.layers) if beside(layer)]
     for i in switches:
         kept[[*workload.layers[i].inputs, workload.layers[i].output]] = False
+    for row in reversed(np.flatnonzero(absorbed).tolist()):
+        # What lies between the two is nowhere, unless in the place of the result.
+        kept[workload.layers[row - 1].output] &= kept[workload.layers[row].output]
     share_views(workload, kept)
     ranges = ranges_of(workload, brick, kept, element_bytes, access)
     # What is on chip does not survive while the processor beside the array works.
@@ -175,14 +178,17 @@ def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]
 
 def _operands_together(workload: Workload, kept: np.ndarray, rolling: np.ndarray, absorbed: Sequence[bool]) -> np.ndarray:
     """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads. Of
-    an absorbed one they are the operands that stream in, and the input of the operation that it is a part of."""
+    an absorbed one they are the operands that stream in, and the input of the operation that it is a part of, with all of its
+    operands where that is element-wise too."""
     together, begin = kept.copy(), 0
     for row, (layer, merged) in enumerate(zip(workload.layers, absorbed, strict=True)):
         begin = begin if merged else row
         if not layer.maps() or len(layer.inputs) < 2:
             continue
-        streamed = [i for i in layer.inputs if not merged or i != workload.layers[row - 1].output]
-        beside = [*streamed, *workload.layers[begin].inputs[: int(merged)]]
+        opens = workload.layers[begin]
+        rows = range(begin if opens.maps() else row, row + 1)
+        streamed = [i for r in rows for i in workload.layers[r].inputs if not absorbed[r] or i != workload.layers[r - 1].output]
+        beside = [*streamed, *opens.inputs[: int(merged)]]
         if all(together[i] or rolling[i] for i in beside):
             continue
         for i in streamed:
