@@ -41,8 +41,20 @@ class ScopeInfo:
     summary: str
     papers: str
     outside_bits: int | None
-    inside: Callable[[Workload], frozenset[int]]
-    """Rows of the layers that are searched."""
+    named: Callable[[Workload], frozenset[int]]
+    """Rows of the layers that it names."""
+
+    def inside(self, workload: Workload) -> frozenset[int]:
+        """Rows of the layers that are searched: those that it names, or the network's body where there are none."""
+        return self.named(workload) or _body(workload)
+
+    def told(self, workload: Workload) -> str:
+        """A sentence where what is searched is not what the scope names; else empty."""
+        if self.named(workload):
+            return ""
+        found = self.inside(workload)
+        instead = f"its body is searched instead ({len(found)} layers)" if found else "nothing of it is searched"
+        return f"The network has no layers of the scope {self.name} ({self.summary}); {instead}."
 
     def format_outside(self, offered: tuple[NumberFormat, ...]) -> NumberFormat:
         """The format of what is outside, among those that a device offers: the nearest that is not narrower."""
@@ -68,8 +80,7 @@ def _body(workload: Workload) -> frozenset[int]:
 
 
 def _blocks(workload: Workload) -> frozenset[int]:
-    """Layers with weights in the branches of innermost additions: those between whose operands no other addition lies. A network
-    without any has its body."""
+    """Layers with weights in the branches of innermost additions: those between whose operands no other addition lies."""
     before: list[frozenset[int]] = []
     """Of each layer, the layers that its output depends on, itself included."""
     for row, layer in enumerate(workload.layers):
@@ -82,13 +93,13 @@ def _blocks(workload: Workload) -> frozenset[int]:
             one, other = (before[p] if p >= 0 else frozenset() for p in producers)
             branches.append(one ^ other)
     innermost = [branch for branch in branches if not any(workload.layers[row].maps("add") for row in branch)]
-    return frozenset().union(*innermost) & _not_first_last(workload) or _body(workload)
+    return frozenset().union(*innermost) & _not_first_last(workload)
 
 
 def _linear(workload: Workload) -> frozenset[int]:
-    """Linear layers. A network without any has its body."""
+    """Linear layers."""
     rows = ((row, workload.layers[row].work) for row in workload.weighing)
-    return frozenset(row for row, work in rows if isinstance(work, Contract) and work.form == "product") or _body(workload)
+    return frozenset(row for row, work in rows if isinstance(work, Contract) and work.form == "product")
 
 
 SCOPES: Mapping[str, ScopeInfo] = {

@@ -67,6 +67,8 @@ class MethodComparison(Comparison):
     input_size: tuple[int, int] | None = None
     """Height and width of the picture that is priced; files of earlier versions do not tell."""
     scope: str
+    about_scope: str = ""
+    """A sentence where the scope names no layer of the network, and another one stands in its place."""
     quality_name: str = "PSNR-Y"
     """What ``quality_db`` and ``loss_db`` are of, and ``second_name`` what ``second`` is."""
     second_name: str = "SSIM-Y"
@@ -128,6 +130,8 @@ class AllocatorComparison(Comparison):
     input_size: tuple[int, int] | None = None
     """Height and width of the picture that is priced; files of earlier versions do not tell."""
     scope: str
+    about_scope: str = ""
+    """A sentence where the scope names no layer of the network, and another one stands in its place."""
     budgets: dict[str, float]
     cost: str
     proxy: str

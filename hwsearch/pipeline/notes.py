@@ -16,6 +16,7 @@ from hwsearch.problem.request import Request
 from hwsearch.search import correlation, frame_rate
 from hwsearch.search.posed import PosedSearch
 from hwsearch.search.tiling_options import TilingOptions
+from searchspaces.scopes import SCOPES
 from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def sentences(posed: PosedSearch, search: Search, proofs: Mapping[int, PlanProof
         *_about_prices(problem),
         *problem.beside_weights,
         *problem.network.remarks,
+        *filter(None, [SCOPES[request.scope].told(problem.workload)]),
         *_about_device(problem),
         _about_polish(request, problem),
     ]

@@ -39,6 +39,7 @@ from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
 from searchspaces.ir.graph import execute
+from searchspaces.scopes import SCOPES
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
 COSTS = tuple(name for name in exact.BUDGETS if name != "loss")
@@ -102,6 +103,7 @@ def compare(
         trust=trust.of(problem.device),
         input_size=problem.input_size,
         scope=request.scope,
+        about_scope=SCOPES[request.scope].told(problem.workload),
         budgets=dict(budgets),
         cost=saved,
         proxy=proxy,

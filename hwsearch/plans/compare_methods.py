@@ -99,6 +99,7 @@ def compare(
         trust=trust.of(problem.device),
         input_size=problem.input_size,
         scope=request.scope,
+        about_scope=SCOPES[request.scope].told(problem.workload),
         quality_name=photos.task.quality.name,
         second_name=photos.task.second.name,
         float_db=float(judge.float_db.mean()),

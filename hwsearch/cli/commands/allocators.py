@@ -152,6 +152,8 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
         if len(found.pictures) == 1
         else "Intervals are 95 % over pictures, gains picture by picture; a gain within its interval is a tie."
     )
+    if found.about_scope:
+        screen.print(found.about_scope)
     if found.trust and found.trust.below:
         screen.print(found.trust.below)
     for name in found.unreached:

@@ -209,6 +209,8 @@ def _render(found: MethodComparison, screen: Console) -> None:
         else "Intervals are 95 % over pictures. The distance to the best method of the same widths is taken picture by picture; "
         "it is a tie if it lies within its interval."
     )
+    if found.about_scope:
+        screen.print(found.about_scope)
     if found.trust and found.trust.below:
         screen.print(found.trust.below)
     for row in found.rows:

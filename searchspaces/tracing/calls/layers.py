@@ -262,7 +262,7 @@ def _softmax(walk: Walk, call: fx.Node) -> Value:
 def _batch_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a.get("training"):
-        raise NotRead("batch statistics; the network is not in evaluation mode")
+        raise NotRead("batch statistics; the network is not in evaluation mode, or keeps none (track_running_stats=False)")
     found = _running(walk, call, a)
     if packet(call) == "batch_norm" or not isinstance(found, str):
         return found
@@ -274,7 +274,7 @@ def _statistics_of_one(walk: Walk, call: fx.Node) -> Value:
     """What instance norm is composed of: by the statistics of all pictures together, which are one here."""
     a = arguments(call)
     if shape(a["input"])[0] != 1:
-        raise NotRead("batch statistics; the network is not in evaluation mode")
+        raise NotRead("batch statistics; the network is not in evaluation mode, or keeps none (track_running_stats=False)")
     found = {key: walk.value(a[key]) for key in ("weight", "bias")}
     return walk.emit(call, InstanceNorm(float(a["eps"])), (tensor_name(walk, a["input"]),), _weights(**found)), None, None
 

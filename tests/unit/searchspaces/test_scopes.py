@@ -166,3 +166,12 @@ def test_counts_of_random_plans_equal_a_sum_by_hand(edsr: Workload) -> None:
         assert mean == pytest.approx(bits / parameters, rel=1e-12)
         assert operations == total
         assert counting.mean_bits(plan)[0] != mean
+
+
+def test_a_scope_that_names_nothing_says_what_is_searched_instead(edsr: Workload) -> None:
+    fsrcnn = to_workload(trace.trace(registry.build("fsrcnn", 2), 1, "fsrcnn"), SIDE, SIDE)
+    body = SCOPES["body"].inside(fsrcnn)
+    for name in ("blocks", "linear"):
+        assert SCOPES[name].inside(fsrcnn) == body
+        assert f"its body is searched instead ({len(body)} layers)" in SCOPES[name].told(fsrcnn)
+    assert [name for name in SCOPES if SCOPES[name].told(edsr)] == ["linear"]
