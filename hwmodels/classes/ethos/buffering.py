@@ -35,6 +35,8 @@ STARTUP_CYCLES = 1000
 """What may be visible of a copy that is begun with nothing to hide behind."""
 LEAST_FILLED = 0.3
 """Of an output block, what a slice between the first and the last has to fill."""
+TIE = 1e-9
+"""Of cycles, what rounding may change."""
 
 
 class Buffered(NamedTuple):
@@ -231,7 +233,9 @@ def decide(op: Weighing, before: Before, room: float, array: Array, homes: Homes
     if inputs is None:
         return None
     without = max(plain.run, plain.weights, inputs)
-    if without < _with_copy(offer, inputs, dominated) or (passes == 1 and time + made.weights > without):
+    # Of equals, whatever rounding makes of them, the copy is made.
+    slower = without < (1 - TIE) * _with_copy(offer, inputs, dominated)
+    if slower or (passes == 1 and time + made.weights > without):
         return None
     return Buffered(both, (len(sizes) - 1) % 2 if double else 0, ahead, ends[1] / channels, made.tail)
 
@@ -260,7 +264,7 @@ def _with_copy(offer: Offer, inputs: float, dominated: bool) -> float:
     cycles, visible = max(made.full, made.weights, inputs), made.full - made.run
     if dominated and visible < STARTUP_CYCLES:
         cycles -= visible
-    if dominated and offer.alone > 1 and made.full == cycles:
+    if dominated and offer.alone > 1 and cycles >= (1 - TIE) * made.full:
         cycles -= offer.alone * STARTUP_CYCLES / 2
     return cycles
 
