@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.errors import FileError, UsageError
+from hwmodels.errors import UsageError
 from hwmodels.numbers import INT8, Float
 from hwsearch.quant import methods
 from hwsearch.quant.cache import Beside, MethodCache
-from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.engine.simulate import Prepared, simulate
 from hwsearch.quant.learn.kept import Kept
 from hwsearch.quant.method import Draft, Method, Progress
@@ -28,6 +27,7 @@ from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.observe.moments import Moments
+from hwsearch.quant.overflow import check_overflow
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.space import PlanLike, SearchSpace
@@ -67,7 +67,7 @@ def calibrate(
     symmetric = space.symmetric_activations
     seen = Observations(graph, crops, space.weight_bits, symmetric=symmetric, seed=seed, progress=progress, teacher=teacher)
     result = Calibration(space, seen, method)
-    _check_overflow(result, seen)
+    check_overflow(result, seen.crops[0])
     if progress is not None:
         progress("calibrated", 1.0)
     return result
@@ -76,34 +76,6 @@ def calibrate(
 def _reach(seen: Observations, group: str, scales: Scales) -> float:
     spread = seen.spreads[group].spread(scales.factors)
     return max(-spread.low, spread.high)
-
-
-def _check_overflow(calibration: Calibration, seen: Observations) -> None:
-    """Raise FileError where the network, in a floating-point format on offer, has values beyond its largest number."""
-    space = calibration.space
-    for number in sorted({*space.weight_formats, *space.tensor_formats}):
-        if isinstance(number, Float) and number.is_wide:  # narrower ones have scales
-            _check_overflow_of(number, calibration, seen)
-
-
-def _check_overflow_of(number: Float, calibration: Calibration, seen: Observations) -> None:
-    width = calibration.space.width(number)
-    with np.errstate(over="ignore"):  # that is what is looked for
-        quantized = calibration.quantized(calibration.space.uniform(width, width))
-    for name, layer in quantized.layers.items():
-        if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
-            raise _overflow(f"a weight or a bias of the layer {name!r}", number)
-    values = run_codes(quantized, seen.crops[0])
-    for node in quantized.graph.nodes:
-        if quantized.formats[node.name].is_float and not bool(values[node.name].isfinite().all()):
-            raise _overflow(f"the tensor {node.name!r}", number)
-
-
-def _overflow(what: str, number: Float) -> FileError:
-    return FileError(
-        f"{what} exceeds {number.largest:g}, the largest number of {number}, which the device would compute in",
-        "Scale the weights of the network down, or search in integers alone: --weight-bits 8 --activation-bits 8.",
-    )
 
 
 class Calibration:

@@ -17,7 +17,8 @@ from hwsearch.quant.observe.moments import Moments, collect
 from hwsearch.quant.observe.race import Race
 from hwsearch.quant.observe.sizes import Sizes
 from hwsearch.quant.observe.work import macs_per_pixel
-from hwsearch.quant.ranges.ranges import OPTIONS, ChannelSpreads, extremes, spreads, stretched
+from hwsearch.quant.ranges.ranges import OPTIONS
+from hwsearch.quant.ranges.spreads import ChannelSpreads, extremes, spreads, stretched
 from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, normalizing, scaled
 from searchspaces.ir.graph import Graph, Node
 

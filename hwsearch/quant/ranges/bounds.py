@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import lambertw
 
 from hwmodels.numbers import Int
-from hwsearch.quant.ranges.ranges import Spread
+from hwsearch.quant.ranges.spreads import Spread
 
 Bounds = Callable[[Spread, Int], tuple[float, float]]
 

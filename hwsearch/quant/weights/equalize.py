@@ -20,7 +20,8 @@ import torch
 from hwmodels.numbers import INT8, Float, Int, NumberFormat
 from hwsearch.quant.observe.gains import Gains
 from hwsearch.quant.observe.moments import Moments
-from hwsearch.quant.ranges.ranges import HEADROOM, Ranges
+from hwsearch.quant.ranges.ranges import HEADROOM
+from hwsearch.quant.ranges.spreads import Ranges
 from hwsearch.quant.weights.rounding import quick_errors
 from searchspaces.ir.graph import Graph, Node, conv_of
 from searchspaces.ops.contractions.conv import Conv

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from torch import Tensor
 
-from hwsearch.quant.ranges.ranges import extremes, stretched
+from hwsearch.quant.ranges.spreads import extremes, stretched
 from hwsearch.quant.weights.equalize import equalizable
 from searchspaces.ir.graph import Graph, Node, conv_of
 from searchspaces.ops.maps.activation import Relu

@@ -22,106 +22,14 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import lapack
 
-from hwmodels.compiled import compiled
 from hwmodels.numbers import INT2, Int
+from hwsearch.quant.weights.compiled_rounding import compensated_rows, joint_descent, refine_rows
 
 DAMPING = (0.002, 0.02)
 """Shares of the mean diagonal added to H: a guard against directions that the pictures hardly show."""
 
-TILE = 8
-"""Rows that are multiplied together: sixteen such of 576 numbers, what is read and what is summed, take 74 kB."""
-
 SMALL = 1_000_000
 """``O K^2`` up to which many scales are tried as a start: descent ends in a local minimum, and small layers have time."""
-
-
-@compiled
-def _compensated(w: np.ndarray, factor: np.ndarray, scale: float, limit: int) -> np.ndarray:
-    """Error-compensated rounding of one row. ``factor``: upper triangular, ``H^-1 = factor^T factor``. Returns integers."""
-    k = w.shape[0]
-    rest = w.copy()
-    q = np.empty(k)
-    for i in range(k):
-        value = min(max(np.rint(rest[i] / scale), -limit), limit)
-        q[i] = value
-        error = (rest[i] - value * scale) / factor[i, i]
-        behind, row = rest[i + 1 :], factor[i, i + 1 :]  # as views, from 0 on, loops are vectorised: four times as fast
-        for j in range(behind.size):
-            behind[j] -= error * row[j]
-    return q
-
-
-@compiled
-def _products(moment: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``H x`` of the symmetric H for every row of ``x [O, K]``, always summed in one order; a row of H serves ``TILE`` rows of x
-    while it is in the cache."""
-    found = np.zeros(x.shape)
-    for start in range(0, x.shape[0], TILE):
-        for i in range(x.shape[1]):
-            row = moment[i]
-            for o in range(start, min(start + TILE, x.shape[0])):
-                factor, sums = x[o, i], found[o]
-                if factor != 0:
-                    for j in range(row.size):
-                        sums[j] += row[j] * factor
-    return found
-
-
-@compiled
-def _descend(
-    hw: np.ndarray, q: np.ndarray, hq: np.ndarray, moment: np.ndarray, own: np.ndarray, scale: float, limit: int, rounds: int
-) -> float:
-    """Coordinate descent on ``(s q - w)^T H (s q - w)`` over integers ``q`` (changed in place) and the scale, which is
-    returned. ``hw``: H w; ``hq``: H q, changed in place; ``own``: the diagonal of H."""
-    k = q.shape[0]
-    for _ in range(rounds):
-        moved = 0
-        for i in range(k):
-            step = np.rint((hw[i] / scale - hq[i]) / own[i])
-            value = min(max(q[i] + step, -limit), limit)
-            step = value - q[i]
-            if step != 0:
-                q[i] = value
-                moved += 1
-                row = moment[i]
-                for j in range(row.size):
-                    hq[j] += row[j] * step
-        numerator, denominator = 0.0, 0.0
-        for i in range(k):
-            numerator += q[i] * hw[i]
-            denominator += q[i] * hq[i]
-        if denominator > 0 and numerator > 0:
-            scale = numerator / denominator
-        if moved == 0:
-            break
-    return scale
-
-
-@compiled
-def _compensated_rows(rows: np.ndarray, factor: np.ndarray, order: np.ndarray, scales: np.ndarray, limit: int) -> np.ndarray:
-    integers = np.empty(rows.shape)
-    for o in range(rows.shape[0]):
-        q = np.empty(rows.shape[1])
-        q[order] = _compensated(rows[o][order], factor, scales[o], limit)
-        integers[o] = q
-    return integers
-
-
-@compiled
-def _refine_rows(
-    rows: np.ndarray, factor: np.ndarray, moment: np.ndarray, order: np.ndarray, scales: np.ndarray, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compensated rounding and descent for every row ``[O, K]`` and start scale ``[S, O]``: integers ``[S, O, K]``, scales
-    ``[S, O]``."""
-    integers = np.empty((scales.shape[0], *rows.shape))
-    final = np.empty(scales.shape)
-    hw, own = _products(moment, rows), np.diag(moment).copy()
-    for t in range(len(scales)):
-        integers[t] = _compensated_rows(rows, factor, order, scales[t], limit)
-        hq = _products(moment, integers[t])
-        for o in range(len(rows)):
-            final[t, o] = _descend(hw[o], integers[t, o], hq[o], moment, own, scales[t, o], limit, 12)
-    return integers, final
 
 
 def _triangular(moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -220,7 +128,7 @@ def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.nd
         starts += list(grid[2::3])
     options = [(nearest(rows, s, limit), s) for s in starts]
     for guarded in curvature.factored:
-        integers, scales = _refine_rows(
+        integers, scales = refine_rows(
             rows.astype(np.float64), guarded.factor, guarded.moment, guarded.order, np.stack(starts).astype(np.float64), limit
         )
         options += [(q, s) for q, s in zip(integers.astype(np.float32), scales.astype(np.float32), strict=True)]
@@ -228,40 +136,6 @@ def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.nd
     best = np.argmin(losses, axis=0)
     q = np.stack([options[b][0][o] for o, b in enumerate(best)]).astype(np.float32)
     return q, np.array([options[b][1][o] for o, b in enumerate(best)], dtype=np.float32)
-
-
-@compiled
-def _joint_descent(
-    w: np.ndarray, q: np.ndarray, scales: np.ndarray, moment: np.ndarray, gain: np.ndarray, limit: int, rounds: int
-) -> int:
-    """Coordinate descent on ``trace(G E H E^T)``, ``E = s q - w [O, K]``, over integers ``q`` (changed in place). Returns the
-    moves made."""
-    count, k = w.shape
-    error = np.empty((count, k))
-    for o in range(count):
-        for i in range(k):
-            error[o, i] = q[o, i] * scales[o] - w[o, i]
-    slope = gain @ error @ moment
-    total = 0
-    for _ in range(rounds):
-        moved = 0
-        for i in range(k):
-            for o in range(count):
-                step = np.rint(-slope[o, i] / (gain[o, o] * moment[i, i] * scales[o]))
-                value = min(max(q[o, i] + step, -limit), limit)
-                step = value - q[o, i]
-                if step != 0:
-                    q[o, i] = value
-                    moved += 1
-                    row = moment[i]
-                    for p in range(count):
-                        change, slopes = step * scales[o] * gain[p, o], slope[p]
-                        for j in range(row.size):
-                            slopes[j] += change * row[j]
-        total += moved
-        if moved == 0:
-            break
-    return total
 
 
 def cancel_across_channels(
@@ -278,7 +152,7 @@ def cancel_across_channels(
     rounds = 8 if size <= 20000 else 2
     result = q.astype(np.float64)
     moment, guarded_gain = curvature.factored[0].moment, damped(gain, 0.01).astype(np.float64)
-    _joint_descent(rows.astype(np.float64), result, scales.astype(np.float64), moment, guarded_gain, limit, rounds)
+    joint_descent(rows.astype(np.float64), result, scales.astype(np.float64), moment, guarded_gain, limit, rounds)
     return result.astype(np.float32)
 
 
@@ -286,7 +160,7 @@ def compensated(rows: np.ndarray, moment: np.ndarray, scales: np.ndarray, limit:
     """Integers ``float64[O, K]`` of ``rows float32[O, K]`` on ``scales [O]`` by error-compensated rounding alone, with ``share``
     of the mean diagonal of ``moment [K, K]`` added to it."""
     order, factor = _triangular(damped(moment, share))
-    integers: np.ndarray = _compensated_rows(rows.astype(np.float64), factor, order, scales.astype(np.float64), limit)
+    integers: np.ndarray = compensated_rows(rows.astype(np.float64), factor, order, scales.astype(np.float64), limit)
     return integers
 
 
@@ -305,6 +179,6 @@ def quick_errors(rows: np.ndarray, fit: np.ndarray, factors: np.ndarray, widths:
             grid = np.linspace(1.0, _lowest(bits), 6, dtype=np.float32)[:, None] * (largest / limit)
             errors = np.stack([(nearest(scaled_rows, s, limit) * s[:, None] - scaled_rows) / column for s in grid])
             start = grid[np.argmin(output_error(errors, moment), axis=0), np.arange(len(rows))]
-            q = _compensated_rows(scaled_rows.astype(np.float64), factor * column[order], order, start.astype(np.float64), limit)
+            q = compensated_rows(scaled_rows.astype(np.float64), factor * column[order], order, start.astype(np.float64), limit)
             found[f, b] = output_error((q * start[:, None] - scaled_rows) / column, moment)
     return found

@@ -32,7 +32,7 @@ from hwsearch.quant.network.graph import ByPicture, LayerIntegers, QuantizedGrap
 from hwsearch.quant.network.picture_edges import density
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.ranges.ranges import Spread
+from hwsearch.quant.ranges.spreads import Spread
 from hwsearch.quant.static import Static
 from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.sums import layer_integers, tied

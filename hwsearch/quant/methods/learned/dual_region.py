@@ -26,8 +26,8 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.ranges.ranges import Spread
 from hwsearch.quant.ranges.regions import FEWEST_BITS, Regions
+from hwsearch.quant.ranges.spreads import Spread
 from hwsearch.quant.static import Static
 from hwsearch.quant.weights import reach
 

@@ -28,7 +28,8 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.ranges.ranges import extremes, symmetric_format
+from hwsearch.quant.ranges.ranges import symmetric_format
+from hwsearch.quant.ranges.spreads import extremes
 from hwsearch.quant.static import Static
 from hwsearch.quant.weights import reach
 

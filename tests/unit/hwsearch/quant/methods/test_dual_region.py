@@ -21,8 +21,8 @@ from hwsearch.quant.learn.bounds import Student
 from hwsearch.quant.learn.quantizers.regions import RegionEnds
 from hwsearch.quant.methods import load
 from hwsearch.quant.network import storage
-from hwsearch.quant.ranges.ranges import Spread
 from hwsearch.quant.ranges.regions import Regions
+from hwsearch.quant.ranges.spreads import Spread
 
 TENSORS = ("head.0", "body.0")
 

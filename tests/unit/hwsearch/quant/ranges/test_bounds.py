@@ -7,7 +7,7 @@ import pytest
 
 from hwmodels.numbers import Int
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.ranges.ranges import BINS, Spread
+from hwsearch.quant.ranges.spreads import BINS, Spread
 from hwsearch.quant.weights import reach
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.ranges.masked import NOTHING
-from hwsearch.quant.ranges.ranges import extremes
+from hwsearch.quant.ranges.spreads import extremes
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.conv import Conv

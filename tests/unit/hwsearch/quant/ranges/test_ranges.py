@@ -12,15 +12,8 @@ from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.ranges.given import picture_format
 from hwsearch.quant.ranges.histograms import counted
-from hwsearch.quant.ranges.ranges import (
-    SATURATING,
-    ChannelSpreads,
-    candidates,
-    clamped,
-    saturation,
-    stretched,
-    wide_format,
-)
+from hwsearch.quant.ranges.ranges import candidates, clamped, wide_format
+from hwsearch.quant.ranges.spreads import SATURATING, ChannelSpreads, saturation, stretched
 from searchspaces.ir.graph import Graph, apply, execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space

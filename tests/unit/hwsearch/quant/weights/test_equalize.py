@@ -10,7 +10,7 @@ from words import make_node
 from hwmodels.numbers import FP16, Int
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import collect
-from hwsearch.quant.ranges.ranges import Ranges, extremes
+from hwsearch.quant.ranges.spreads import Ranges, extremes
 from hwsearch.quant.weights.equalize import ALPHAS, Equalizer, equalizable, normalizing, scaled
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.networks import registry
