@@ -41,7 +41,7 @@ def pieces(workload: Workload, row: int, element_bytes: int, *, older: bool) -> 
         return ()
     target, inputs = workload.tensors[layer.output], tuple(range(len(layer.inputs)))
     shape = (target.channels, target.height, target.width)
-    return (Piece(layer.work, inputs, shape, layer.finish, weighs=layer.weight_count > 0, aside=True),)
+    return (Piece(layer.work, inputs, shape, layer.finish, weighs=True, aside=True),)
 
 
 def unheld(workload: Workload, layer: Layer, *, wide: bool, older: bool) -> bool:
