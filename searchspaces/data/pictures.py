@@ -168,7 +168,7 @@ def split(pictures: Sequence[E], seed: int = 0) -> Split[E]:
     if len(pictures) < 3:
         raise FileError(
             f"{len(pictures)} picture(s) cannot be split into calibration, search and evaluation",
-            "Give a folder with at least three pictures; more are better.",
+            "Give a folder with at least three pictures, copies of one file not counted; more are better.",
         )
     order = np.random.default_rng(seed).permutation(len(pictures))
     search = max(1, min(8, len(pictures) // 4))

@@ -224,11 +224,11 @@ def test_pictures_that_cannot_be_used_are_named(
     for i in range(3):  # whichever role a picture gets
         match name:
             case "text.png":
-                (tmp_path / f"{i}{name}").write_text("not a picture")
+                (tmp_path / f"{i}{name}").write_text(f"not a picture, {i}")
             case "small.png":
-                Image.new("RGB", (20, 20)).save(tmp_path / f"{i}{name}")
+                Image.new("RGB", (20, 20), (i, i, i)).save(tmp_path / f"{i}{name}")
             case _:
-                (tmp_path / f"{i}{name}").write_bytes(whole[: len(whole) // 2])
+                (tmp_path / f"{i}{name}").write_bytes(whole[: len(whole) // 2 + i])
     text = refusal(capsys, 3, [*job.words, "--images", str(tmp_path), "--out", str(tmp_path / "run")])
     assert said in text
     assert name in text

@@ -252,13 +252,13 @@ def pams(out: Tensor, y: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 @pytest.mark.parametrize("loss", [ptq4sr, adabm, dan, dual_region, pams])
 def test_losses_are_the_published_ones(loss) -> None:
-    course = methods.load(loss.__name__).COURSE
+    distillation = methods.load(loss.__name__).DISTILLATION
     calibration = tiny_calibration((4, 8), (4, 8), loss.__name__)
     draft = calibration.draft(calibration.space.uniform(4, 4))
-    student, windows = Student(draft, course), draft.windows(24)[:3]
+    student, windows = Student(draft, distillation), draft.windows(24)[:3]
     targets = targets_of(student, draft.target, windows)
     with torch.no_grad():
-        found = float(distillation_loss(student, windows, targets, course))
+        found = float(distillation_loss(student, windows, targets, distillation))
         out, features = student(windows)
         pairs = [(f, targets[name]) for f, name in zip(features, student.kept, strict=True)]
         assert found == pytest.approx(float(loss(out, targets[student.graph.output.name], pairs)), rel=1e-5)
