@@ -41,9 +41,11 @@ def agreements(rows: Sequence[Row]) -> list[Agreement]:
 
 
 def ordered(found: Sequence[Agreement]) -> list[Agreement]:
-    """By device, latency first, networks before single layers."""
+    """By device, latency first, networks before single layers, the source first that the predictions are furthest from."""
     order = {quantity: i for i, quantity in enumerate(QUANTITIES)}
-    return sorted(found, key=lambda a: (a.device, order.get(a.quantity, len(order)), a.quantity, a.single_layers, a.source))
+    return sorted(
+        found, key=lambda a: (a.device, order.get(a.quantity, len(order)), a.quantity, a.single_layers, -a.p90_error, a.source)
+    )
 
 
 def _agreement(rows: Sequence[Row]) -> Agreement:
