@@ -55,7 +55,9 @@ def test_shipped_agreements_say_where_only_relatives_were_compared() -> None:
     for name in ("snapdragon-8gen3-hexagon", "stm32n6-neural-art", "hailo-8"):
         assert not any(entry.seen for entry in agreement.of(name)), name
     for name in ("ethos-u55-128", "ethos-u65-512", "ethos-u85-512"):
-        assert [entry.single_layers for entry in agreement.of(name) if entry.quantity == "latency_s"] == [False, False, True], name
+        assert [entry.single_layers for entry in agreement.of(name) if entry.quantity == "latency_s"] == [False, False, True], (
+            name
+        )
 
 
 def test_two_rows_have_no_rank_correlation() -> None:
