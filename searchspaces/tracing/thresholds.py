@@ -102,7 +102,7 @@ def rounded(size: Size, multiple: int) -> Size:
 def _calls(module: nn.Module, channels: int, size: Size) -> _Calls | None:
     """None where the module does not run so: it looks at numbers, or does not take the size."""
     tensors = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
-    kept = [(part, dict(part.__dict__)) for part in module.modules()]
+    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()]
     record = _Record()
     try:
         with torch.no_grad(), torch.device("meta"), record:
@@ -110,9 +110,13 @@ def _calls(module: nn.Module, channels: int, size: Size) -> _Calls | None:
     except Exception:  # whatever the module's own code raises
         return None
     finally:
-        for part, attributes in kept:  # what it keeps from one run to the next must not be without numbers
+        # What it keeps from one run to the next must not be without numbers, nor what stands in it under two names: torch gives
+        # back one of them.
+        for part, attributes, parameters, buffers in kept:
             part.__dict__.clear()
             part.__dict__.update(attributes)
+            part._parameters.update(parameters)
+            part._buffers.update(buffers)
     return record.calls
 
 

@@ -101,3 +101,27 @@ def test_windows_that_fit_exactly() -> None:
         with torch.no_grad():
             found = execute(graph if graph.size is None else trace(module, 3, "net", size=size), x)
             assert torch.allclose(found, module(x), atol=1e-5)
+
+
+class Named(nn.Module):
+    """Layers that stand under names of their own and in a sequence, and a part under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = self.also = nn.Sequential(nn.BatchNorm2d(4))
+        self.body = nn.Sequential(self.first, nn.ReLU(), self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(self.norm(self.body(x)), 2)
+
+
+def test_what_stands_under_two_names_keeps_its_numbers() -> None:
+    module = Named()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trace(module, 1, "named")
+    after = module.state_dict()
+    assert after.keys() == before.keys()
+    assert [name for name, value in after.items() if value.is_meta] == []
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert module.body[0] is module.first
