@@ -25,6 +25,14 @@ Rewrite = Callable[[Workload, int], Sequence[Piece]]
 """The pieces in place of a layer, by its row; empty where it stays."""
 
 
+def itself(workload: Workload, row: int) -> Piece:
+    """The layer as one piece, with what ends it."""
+    layer = workload.layers[row]
+    target = workload.tensors[layer.output]
+    shape = (target.channels, target.height, target.width)
+    return Piece(layer.work, tuple(range(len(layer.inputs))), shape, layer.finish, weighs=True, aside=layer.aside)
+
+
 def rewrite(workload: Workload, pieces: Rewrite) -> Rewritten:
     """The workload with the pieces of every layer in its place. The network's own tensors keep their rows."""
     tensors, layers, owner = list(workload.tensors), list[Layer](), list[int]()

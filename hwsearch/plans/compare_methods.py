@@ -130,9 +130,8 @@ def _evaluation(photos: Pictures, source: Path | None, folder: Path | None) -> S
 
 def _pixels(entry: Any) -> tuple[bytes, ...]:
     """What is in the files of a picture, or of a pair: hashes of their pixels, however they are stored."""
-    return tuple(
-        Picture(path.name, path).pixels_sha256 for path in getattr(entry, "files", ())
-    )  # those of other tasks lie anywhere
+    files = getattr(entry, "files", ())  # entries of other tasks lie anywhere
+    return tuple(Picture(path.name, path).pixels_sha256 for path in files)
 
 
 def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:

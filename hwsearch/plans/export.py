@@ -89,7 +89,7 @@ def export(
     size = input_size or (plan.input_height, plan.input_width)
     exporter(qgraph, path, metadata=plan.origin, size=size)
     graph, read = qgraph.graph, size if exporter.sized else handover.read_size(opened, qgraph)
-    states = [node.name for node in graph.sources[1:]]
+    states = [node.name for node in graph.states]
     handed = Handed(path, opened.path, handover.device_of(opened), graph.input.name, read, graph.channels)
     return Exported(plan, exporter, path, replaced, promotion, effect, exporter.next_commands(handed), states)
 

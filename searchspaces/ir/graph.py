@@ -127,6 +127,11 @@ class Graph:
         return tuple(node for node in self.nodes if isinstance(node.op, Input | State))
 
     @property
+    def states(self) -> tuple[Node, ...]:
+        """The sources behind the input: what a file takes, and gives for the next frame, in this order."""
+        return self.sources[1:]
+
+    @property
     def computed(self) -> tuple[Node, ...]:
         """The other nodes, in execution order."""
         return tuple(node for node in self.nodes if not isinstance(node.op, Input | State))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
@@ -58,19 +61,22 @@ class Delaying(Recurrent):
 
 def delaying(seed: int = 0) -> Delaying:
     """With random weights whose outputs lie about 0..1."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = Delaying().eval()
-    with torch.no_grad():
-        network.show.bias.fill_(0.5)
+    network = _drawn(Delaying, seed)
+    nn.init.constant_(network.show.bias, 0.5)  # type: ignore[arg-type]
     return network
 
 
 def recalling(seed: int = 0) -> Recalling:
     """With random weights whose outputs lie about 0..1."""
+    network = _drawn(Recalling, seed)
+    nn.init.constant_(network.tail.bias, 0.5)  # type: ignore[arg-type]
+    return network
+
+
+Network = TypeVar("Network", bound=Recurrent)
+
+
+def _drawn(make: Callable[[], Network], seed: int) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Recalling().eval()
-    with torch.no_grad():
-        network.tail.bias.fill_(0.5)
-    return network
+        return make().eval()

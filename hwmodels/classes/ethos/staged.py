@@ -13,6 +13,7 @@ the input as stored in bricks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import BRICK, Array, Operation, up
@@ -22,6 +23,7 @@ from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.storage import bricks
 from hwmodels.classes.ethos.terms import Homes
 from hwmodels.device.device import Device
+from hwmodels.pricing.rewriting import itself
 from hwmodels.workload import Move, Piece, Workload
 
 REREAD = 1.1
@@ -45,9 +47,8 @@ def pieces(device: Device, workload: Workload, row: int, element_bytes: int) -> 
     found = operations(workload, row, array, bricks(workload, separate), element_bytes, element_bytes)
     if len(found) != 1 or not _slow(found[0].operation, array, homes):
         return ()
-    size, target = (source.channels, source.height, source.width), workload.tensors[layer.output]
-    whole = Piece(layer.work, (-1,), (target.channels, target.height, target.width), layer.finish, weighs=True)
-    return Piece(Move("copy"), (0,), size), whole
+    copy = Piece(Move("copy"), (0,), (source.channels, source.height, source.width))
+    return copy, replace(itself(workload, row), inputs=(-1,))
 
 
 def _slow(op: Operation, array: Array, homes: Homes) -> bool:

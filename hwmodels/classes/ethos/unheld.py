@@ -18,8 +18,10 @@ array (``storage.beside``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
+from hwmodels.pricing.rewriting import itself
 from hwmodels.workload import Contract, Layer, Map, Move, Piece, Reduce, Tensor, Workload
 
 MOST_PLACES = 2**16
@@ -39,9 +41,7 @@ def pieces(workload: Workload, row: int, element_bytes: int, *, older: bool) -> 
     layer = workload.layers[row]
     if not unheld(workload, layer, wide=element_bytes > 1, older=older):
         return ()
-    target, inputs = workload.tensors[layer.output], tuple(range(len(layer.inputs)))
-    shape = (target.channels, target.height, target.width)
-    return (Piece(layer.work, inputs, shape, layer.finish, weighs=True, aside=True),)
+    return (replace(itself(workload, row), aside=True),)
 
 
 def unheld(workload: Workload, layer: Layer, *, wide: bool, older: bool) -> bool:

@@ -75,7 +75,7 @@ class Program:
     @property
     def states(self) -> tuple[str, ...]:
         """Tensors that the caller hands on from call to call, in the order of the function's arguments."""
-        return tuple(node.name for node in self.qgraph.graph.sources[1:])
+        return tuple(node.name for node in self.qgraph.graph.states)
 
 
 def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:

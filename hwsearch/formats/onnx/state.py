@@ -19,7 +19,7 @@ from onnx import ValueInfoProto, helper
 from torch import Tensor
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops.state import Remember, State
+from searchspaces.ops.state import State
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -38,22 +38,18 @@ def given(writer: Writer, node: Node, kind: int, start: int) -> str:
     """The tensor that comes in, as an input of the file. ``kind``: ONNX type of its elements; ``start``: the one that is zero."""
     op = node.op
     assert isinstance(op, State)
-    writer.more_inputs.append(_end(writer, node.name, op, kind, "state"))
+    writer.more_inputs.append(_end(writer, node.name, kind, "state"))
     writer.states[node.name] = {"next": writer.graph.remembered[node.name].name, "start": start, "factor": op.factor}
     return node.name
 
 
 def kept(writer: Writer, node: Node, x: str, kind: int) -> str:
     """The tensor ``x`` as an output of the file, of the type in which it will come in."""
-    op = node.op
-    assert isinstance(op, Remember)
-    state = writer.graph[op.state].op
-    assert isinstance(state, State)
-    writer.more_outputs.append(_end(writer, node.name, state, kind, "next"))
+    writer.more_outputs.append(_end(writer, node.name, kind, "next"))
     return writer.op("Identity", [x], node.name)
 
 
-def _end(writer: Writer, tensor: str, state: State, kind: int, prefix: str) -> ValueInfoProto:
+def _end(writer: Writer, tensor: str, kind: int, prefix: str) -> ValueInfoProto:
     sides = [a if a == b else None for a, b in zip(*writer.both_shapes(tensor), strict=True)]
     named = [
         f"{prefix}_{axis}" if side is None else side for axis, side in zip(("n", "c", "height", "width"), sides, strict=True)

@@ -33,7 +33,7 @@ def run(executed: QuantizedGraph, x: Tensor, frame: Frame) -> Tensor:
 
 def _starting(executed: QuantizedGraph, height: int, width: int) -> list[np.ndarray]:
     """The states with which a clip begins: the codes of zero."""
-    _, *states = executed.graph.sources
+    states = executed.graph.states
     sides = shapes(executed.graph, height, width) if states else {}
     found = []
     for node in states:

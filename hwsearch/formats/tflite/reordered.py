@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hwmodels.pricing.rewriting import itself
 from hwmodels.workload import Contract, Layer, Move, Piece, Workload
 from hwsearch.formats.tflite.writing.order import block_order, copies_order
 
@@ -30,10 +31,7 @@ def gathered(workload: Workload, row: int, pieces: Sequence[Piece]) -> Sequence[
         first.append(Piece(Move("gather"), (number,), (source.channels, source.height, source.width)))
     if not first:
         return pieces
-    target = workload.tensors[layer.output]
-    shape = (target.channels, target.height, target.width)
-    itself = Piece(layer.work, tuple(range(len(layer.inputs))), shape, layer.finish, weighs=True, aside=layer.aside)
-    own = pieces or (itself,)
+    own = pieces or (itself(workload, row),)
     moved = [
         replace(piece, inputs=tuple(where[i] - len(first) - place if i in where else i for i in piece.inputs))
         for place, piece in enumerate(own)

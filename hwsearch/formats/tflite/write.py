@@ -87,7 +87,6 @@ def to_bytes(
         raise UsageError(f"no TFLite flavour {flavour!r}", closest(flavour, RULES))
     writer = _writer(qgraph, flavour, size or DEFAULT_SIZE)
     graph = writer.qgraph.graph
-    states = [node.name for node in graph.sources[1:]]
     facts = {"hwsearch_version": __version__, "requantization": RULES[flavour], FLAVOUR: flavour, **(metadata or {})}
     if flavour in CARRIES:
         facts[carried.FACT] = carried.text(replace(qgraph, rule=RULES[flavour]), writer.places)
@@ -95,7 +94,7 @@ def to_bytes(
         facts["notes"] = " ".join(said)
     return writer.file.serialize(
         [writer.codes[node.name] for node in graph.sources],
-        [writer.result(graph.output.name), *(writer.codes[graph.remembered[name].name] for name in states)],
+        [writer.result(graph.output.name), *(writer.codes[graph.remembered[node.name].name] for node in graph.states)],
         f"{graph.name or 'network'}, written by hwsearch {__version__}",
         {METADATA: json.dumps({key: str(value) for key, value in facts.items()})},
     )

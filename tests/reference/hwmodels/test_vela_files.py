@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from file_networks import KINDS, draw, normal
-from oracle.vela import Uniform
+from oracle import whole_files
 from random_networks import quantize
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -35,12 +35,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reas
 
 def ours_s(target: str, workload: Workload, bits: int) -> float:
     """Seconds of the array for a network as shipped, without the device's fixed costs."""
-    device = catalogue.load(target)
-    shipped = exporters.shipped(workload, device)
-    table = cost.lower(device, shipped, Uniform(workload, bits))
-    seconds = (table.latency_s - table.overhead_s)[:, 0, 0, 0]
-    on_array = [not vela.runs_beside(shipped, device, row, bits) for row in range(len(workload.layers))]
-    return float(seconds[on_array].sum())
+    return whole_files.ours(catalogue.load(target), workload, bits)[0]
 
 
 def test_whole_files(tmp_path: Path) -> None:
@@ -49,12 +44,11 @@ def test_whole_files(tmp_path: Path) -> None:
     found = defaultdict(list)
     for kind in KINDS:
         for seed in SEEDS:
-            graph, rng = draw(kind, seed), np.random.default_rng(seed)
-            height, width = (4 * int(side) for side in rng.integers(8, 40, 2))
-            workload = to_workload(graph, height, width)
+            graph, size = whole_files.network(kind, seed)
+            workload = to_workload(graph, *size)
             for bits in (8, 16):
                 file = write.export(
-                    quantize(graph, 8, bits), tmp_path / f"{kind} {seed} {bits}.tflite", size=(height, width), flavour="ethos"
+                    quantize(graph, 8, bits), tmp_path / f"{kind} {seed} {bits}.tflite", size=size, flavour="ethos"
                 )
                 for target in MEDIAN:
                     theirs = sum(row.latency_s for row in vela.compile_file(file, catalogue.load(target)))

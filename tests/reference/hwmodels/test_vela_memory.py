@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from file_networks import KINDS, draw, normal
+from file_networks import KINDS, normal
+from oracle import whole_files
 from random_networks import quantize
 
-from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
-from hwsearch.formats.writing import exporters
 from searchspaces.ir.lower import to_workload
 
 NEAR, BELOW = 0.02, 0.01
@@ -27,11 +26,9 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reas
 
 def error(kind: str, seed: int, target: str, folder: Path) -> float:
     """Our on-chip memory over Vela's, less one, of a network in 8 bits."""
-    device, graph, rng = catalogue.load(target), draw(kind, seed), np.random.default_rng(seed)
-    height, width = (4 * int(side) for side in rng.integers(8, 40, 2))
-    file = write.export(quantize(normal(graph), 8, 8), folder / f"{kind}.tflite", size=(height, width), flavour="ethos")
-    ours = cost.onchip_bytes(device, exporters.shipped(to_workload(graph, height, width), device), 8)
-    assert ours is not None
+    device, (graph, size) = catalogue.load(target), whole_files.network(kind, seed)
+    file = write.export(quantize(normal(graph), 8, 8), folder / f"{kind}.tflite", size=size, flavour="ethos")
+    _, ours = whole_files.ours(device, to_workload(graph, *size), 8)
     found = ours / vela.onchip_bytes(file, device) - 1
     print(f"{kind} {seed} {target}: {found:+.2%}")
     return found

@@ -6,19 +6,16 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from file_networks import draw, normal
-from oracle.vela import Uniform
+from file_networks import normal
+from oracle import whole_files
 from random_networks import quantize
 from torch import Tensor, nn
 
-from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
-from hwsearch.formats.writing import exporters
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import to_workload
 from searchspaces.tracing.trace import trace
@@ -51,11 +48,8 @@ def errors(graph: Graph, size: tuple[int, int], bits: int, folder: Path) -> tupl
     device = catalogue.load(TARGET)
     file = write.export(quantize(normal(graph), 8, bits), folder / "net.tflite", size=size, flavour="ethos")
     rows, memory = vela.estimate(file, device)
-    found = exporters.shipped(to_workload(graph, *size), device)
-    table, ours = cost.lower(device, found, Uniform(found, bits)), cost.onchip_bytes(device, found, bits)
-    assert ours is not None
-    seconds = float((table.latency_s - table.overhead_s)[:, 0, 0, 0].sum())
-    return seconds / sum(row.latency_s for row in rows) - 1, ours / memory - 1
+    seconds, onchip = whole_files.ours(device, to_workload(graph, *size), bits)
+    return seconds / sum(row.latency_s for row in rows) - 1, onchip / memory - 1
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -70,8 +64,6 @@ def test_what_enters(name: str, bits: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "seed", "bits"), [("depthwise", 1205, 8), ("odd", 1205, 16)])
 def test_whole_files(kind: str, seed: int, bits: int, tmp_path: Path) -> None:
     """Three channels that enter are copied; the operands of two sums in a row are read from outside where one does not fit."""
-    rng = np.random.default_rng(seed)
-    height, width = (4 * int(side) for side in rng.integers(8, 40, 2))
-    latency, memory = errors(draw(kind, seed), (height, width), bits, tmp_path)
+    latency, memory = errors(*whole_files.network(kind, seed), bits, tmp_path)
     assert latency == pytest.approx(0.0, abs=0.01)
     assert memory == pytest.approx(0.0, abs=0.005)

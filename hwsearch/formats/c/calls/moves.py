@@ -197,20 +197,12 @@ def _move(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     lowering.clamp(node, step)
 
 
-def _remember(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    """A copy to a buffer of the caller, who hands it on as a state of the next call."""
-    name = node.inputs[0]
-    moved = copies(lambda x: x, lowering.shapes[name], lowering.orders[name], LAST)
-    lowering.copy(step, moved, "{in0}", "{out}", lowering.qgraph.formats[node.name], "kept")
-    lowering.clamp(node, step)
-
-
 def _no_rounding(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
     return None if node.op.moves else f"{node.op.word} with values that are no codes"
 
 
 LOWERS.put(Lower(lambda lowering, node, step: None), Input, State)
-LOWERS.put(Lower(_remember), Remember)
+LOWERS.put(Lower(_move), Remember)
 LOWERS.put(Lower(_concat), Concat)
 LOWERS.put(Lower(_move, _no_rounding), View)
 LOWERS.put(Lower(_slice), Slice)
