@@ -201,7 +201,7 @@ def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> PricedP
         remarks.append(f"{name} is not priced {where}: {error}")
         return None
     who = name if target is None else f"{name} on {target}"
-    remarks += [f"{who}: {remark}" for remark in price.remarks if remark not in opened.remarks]
+    remarks += [f"{who}: {remark}" for remark in price.remarks if remark not in (*opened.remarks, *price.problem.network.remarks)]
     if target is None and price.problem.device.device_sha256 != opened.plan.provenance.device_sha256:
         remarks.append(f"{name} was made with another file of {price.problem.device.name} than is found now.")
     return price

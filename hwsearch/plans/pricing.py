@@ -104,7 +104,12 @@ def price(
         exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
         layers=layers,
         schedule=tuple(ScheduleStep(layer=layer, live_bytes=live) for layer, live in tiled.schedule(row)),
-        remarks=remarks + problem.beside_weights + elsewhere.sentences(layers, float(objectives.latency_s[0]), problem.device),
+        remarks=(
+            *remarks,
+            *problem.network.remarks,
+            *problem.beside_weights,
+            *elsewhere.sentences(layers, float(objectives.latency_s[0]), problem.device),
+        ),
         tiled=tiled,
         tilings=tuple(tilings),
         fps=fps,

@@ -13,7 +13,7 @@ from torch import nn
 
 from hwmodels.device import catalogue
 from hwmodels.errors import FileError
-from hwsearch.plans import compare_methods
+from hwsearch.plans import compare_methods, pricing
 from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
@@ -85,9 +85,9 @@ def test_a_price_needs_no_pictures(tmp_path: Path) -> None:
     assert problem.input_size == (64, 64)
 
 
-def test_methods_and_proxies_are_compared_on_such_a_network_at_any_scale(tmp_path: Path) -> None:
-    """At x4 the photos that ship are 60 pixels wide, less than ``ONE_SIZE``."""
-    file = tmp_path / "mine.py"
+def own_file(folder: Path) -> str:
+    """A file with such a network that enlarges four times, and its callable."""
+    file = folder / "mine.py"
     file.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(inspect.getfile(build)).parent)!r})\n"
@@ -96,8 +96,19 @@ def test_methods_and_proxies_are_compared_on_such_a_network_at_any_scale(tmp_pat
         "def build(scale=4):\n"
         "    return nn.Sequential(block('shifted'), nn.Upsample(scale_factor=2))\n"
     )
+    return f"{file}:build"
+
+
+def test_a_price_says_for_which_size_it_is(tmp_path: Path) -> None:
+    price = pricing.estimate(Request(model=own_file(tmp_path), scale=4, target="jetson"), "W8A8")
+    (said,) = (remark for remark in price.remarks if "depends on the size of the picture" in remark)
+    assert "at {}x{} pixels".format(*price.problem.input_size) in said
+
+
+def test_methods_and_proxies_are_compared_on_such_a_network_at_any_scale(tmp_path: Path) -> None:
+    """At x4 the photos that ship are 60 pixels wide, less than ``ONE_SIZE``."""
     request = Request(
-        model=f"{file}:build", scale=4, target="jetson", probes=10, force=True, weight_bits=(8,), activation_bits=(8, 16)
+        model=own_file(tmp_path), scale=4, target="jetson", probes=10, force=True, weight_bits=(8,), activation_bits=(8, 16)
     )
     assert min(load_picture(photo.path).shape[0] for photo in shipped()) < 4 * ONE_SIZE[0]
     found = compare_methods.compare(request, [(8, 8)], ["minmax"], pictures=1)
