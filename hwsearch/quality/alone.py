@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.errors import Errors, Report, tensors
+from hwsearch.quality.finite import finite
 from hwsearch.quality.proxy_run import ProxyRun
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import Graph, Node, apply, execute
@@ -61,7 +62,7 @@ def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: st
             node = errors.changed(node.name, choice)
         elif not any(source in changed for source in node.inputs):
             return values[node.name]
-        return apply(node, [changed.get(source, values[source]) for source in node.inputs])
+        return finite(apply(node, [changed.get(source, values[source]) for source in node.inputs]))
 
     for node in graph.nodes:
         reached = any(source in changed for source in node.inputs) or node.name in layers
@@ -77,9 +78,9 @@ def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: st
 def _disturbed_clip(errors: Errors, graph: Graph, clip: Tensor, name: str, is_weight: bool, choice: int) -> Tensor:
     """The same of a network with state, where every frame disturbs those that follow: the whole clip is run anew."""
     if is_weight:
-        return execute(graph.replaced({name: errors.changed(name, choice)}), clip)
+        return execute(graph.replaced({name: errors.changed(name, choice)}), clip, lambda _, y: finite(y))
 
-    def rounded(node: Node, y: Tensor) -> Tensor | None:
-        return y + errors.tensor(node.name, choice, y) if node.name in errors.members[name] else None
+    def rounded(node: Node, y: Tensor) -> Tensor:
+        return y + errors.tensor(node.name, choice, y) if node.name in errors.members[name] else finite(y)
 
     return execute(graph, clip, rounded)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwsearch.documents.earlier import USUAL_METHOD
+from hwsearch.quality.finite import finite
 from searchspaces.tasks.task import Sample, Task
 
 AGREE_DB, AGREE_SHARE = 0.01, 0.01
@@ -65,8 +66,9 @@ class Evaluator:
         return sum(pair.low[0, 0].numel() for pair in self.pairs)
 
     def losses_db(self, network: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """Quality that ``network`` loses against the reference on each sample, ``float64[samples]``."""
-        found: np.ndarray = self._float_db - self._qualities(self._errors(network))
+        """Quality that ``network`` loses against the reference on each sample, ``float64[samples]``; what is no number in its
+        output counts as ``finite`` takes it."""
+        found: np.ndarray = self._float_db - self._qualities(self._errors(lambda x: finite(network(x))))
         return found
 
     def score(self, network: Callable[[Tensor], Tensor]) -> Score:

@@ -23,10 +23,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from hwmodels.errors import FileError
 from hwsearch.quant.engine import requant, steps
 from hwsearch.quant.engine.convolution import load
 from hwsearch.quant.engine.decode import real
 from hwsearch.quant.engine.kernels.choice import kernel
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 from hwsearch.quant.engine.proof import OverflowProof, prove_layer
 from hwsearch.quant.engine.steps import Run, Site, adds_in_integers, prepared, same_grid, unary_table
 from hwsearch.quant.engine.steps.layers import as_conv
@@ -111,6 +113,8 @@ class Engine:
             keep: called with every tensor's name and what the engine carries of it (codes, or half-precision values).
         Returns:
             The output tensor as it is carried.
+        Raises:
+            FileError: on this picture a kernel of the runtime has no defined result (see ``RuntimeLimit``).
         """
         last_use = {source: node.name for node in self.graph.nodes for source in node.inputs}
         steps = self.steps_for(*x.shape[2:])
@@ -119,7 +123,7 @@ class Engine:
             tensors: dict[str, Tensor] = {}
             for node in self.graph.nodes:
                 inputs = [tensors[name] for name in node.inputs] if node.inputs else [x]
-                value = memory[node.name] if node.name in memory else steps[node.name](inputs)
+                value = memory[node.name] if node.name in memory else _stepped(node.name, steps[node.name], inputs)
                 if keep is not None:
                     keep(node.name, value)
                 tensors[node.name] = value
@@ -134,6 +138,16 @@ class Engine:
             if self.graph.remembered or len(x) == 1:
                 return through_time(self.graph, x.float(), run)
             return torch.cat([run(one, {}) for one in x.float().split(1)])
+
+
+def _stepped(name: str, step: Run, inputs: list[Tensor]) -> Tensor:
+    try:
+        return step(inputs)
+    except RuntimeLimit as limit:
+        raise FileError(
+            f"the tensor {name!r} is beyond the runtime's integers on a picture of this size: {limit}",
+            "A smaller picture (--input HxW), or another width for it and what it is made of (--activation-bits), may fit.",
+        ) from limit
 
 
 @lru_cache(maxsize=8)

@@ -23,7 +23,7 @@ from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6, activate
+from searchspaces.ops.maps.activation import LeakyRelu, Log, Pow, PRelu, Relu, Relu6, Rsqrt, Sqrt, activate
 from searchspaces.ops.maps.elementwise import Div
 from searchspaces.ops.state import Remember
 from searchspaces.ops.table import OpTable
@@ -71,11 +71,14 @@ class Site:
     layer: Callable[[Node], Prepared]
 
 
+UNDEFINED = (Div, Log, Pow, Rsqrt, Sqrt)
+"""Operators that floating point has no number for somewhere: 0 / 0, roots and logarithms of what rounding took below zero."""
+
+
 def of_decoded(node: Node, inputs: list[Tensor]) -> Tensor:
-    """What a node without integers computes from decoded values. Of nothing, whatever divides it, there is nothing: floating
-    point has no number for 0 / 0, and no code stands for what it has instead."""
+    """What a node without integers computes from decoded values; where that is undefined nothing, for no code stands for it."""
     found = apply(node, inputs)
-    return found.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf) if isinstance(node.op, Div) else found
+    return found.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf) if isinstance(node.op, UNDEFINED) else found
 
 
 Simulation = Callable[[Site, list[Tensor]], Tensor]

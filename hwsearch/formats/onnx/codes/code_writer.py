@@ -13,6 +13,7 @@ from hwmodels.numbers import INT2, INT4, INT8
 from hwsearch.formats.carried import Place
 from hwsearch.formats.onnx.codes.table import CODES
 from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
+from hwsearch.quant.engine.simulate import UNDEFINED
 from hwsearch.quant.engine.steps import same_grid
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -111,9 +112,13 @@ class CodeWriter(Writer):
         return self.store(real, target)
 
     def in_floating_point(self, node: Node) -> str:
-        """Decode, compute in single precision, encode."""
+        """Decode, compute in single precision, encode; what is undefined is nothing, as in the engine: of what is no number, a
+        runtime may make any code."""
         real = self.written(node, [self.load(name) for name in node.inputs])
-        return self.store(self.activate(real, node, node.activation), self.qgraph.formats[node.name])
+        real = self.activate(real, node, node.activation)
+        if isinstance(node.op, UNDEFINED):
+            real = self.op("Where", [self.op("IsNaN", [real]), self.const(0.0), real])
+        return self.store(real, self.qgraph.formats[node.name])
 
     def write(self, node: Node) -> None:
         """Append the nodes of one canonical operation.

@@ -1,4 +1,4 @@
-"""Additions of codes, quotients, and functions of one value, which are tables of all codes."""
+"""Additions of codes, and functions of one value, which are tables of all codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.steps import adds_in_integers, looked_up, unary_table
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Activation
-from searchspaces.ops.maps.elementwise import Add, Div
+from searchspaces.ops.maps.elementwise import Add
 
 
 @CODES.register(Add)
@@ -23,14 +23,6 @@ def add(writer: CodeWriter, node: Node) -> str:
     ]
     y = writer.op("QuantizeLinear", [writer.op("Add", terms), *writer.grid(formats[2])])
     return writer.clip_codes(y, *requant.bounds(node, formats[2]))
-
-
-@CODES.register(Div)
-def quotient(writer: CodeWriter, node: Node) -> str:
-    """Nothing over nothing is nothing, as in the engine: of what is no number, a runtime may make any code."""
-    real = writer.activate(writer.written(node, [writer.load(name) for name in node.inputs]), node, node.activation)
-    known = writer.op("Where", [writer.op("IsNaN", [real]), writer.const(0.0), real])
-    return writer.store(known, writer.qgraph.formats[node.name])
 
 
 @CODES.register(Activation)

@@ -16,6 +16,7 @@ import numpy as np
 
 from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced, scaled_once, scales_once
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 from hwsearch.quant.engine.operators.lookup import codes
 from hwsearch.quant.engine.operators.q31 import divide, logistic_31, multiply, multiply_quantized, tanh_31
 
@@ -40,13 +41,13 @@ def hard_swish(x: Grid, y: Grid) -> np.ndarray:
     """``x min(max(x + 3, 0), 6) / 6``, 8 bits, LiteRT and TFLite Micro.
 
     Raises:
-        ValueError: the output's steps are finer than 1/128 of the input's, for which the kernels have no shift.
+        RuntimeLimit: the output's steps are finer than 1/128 of the input's, for which the kernels have no shift.
     """
     fine = np.float32(1 / 128) * x.step
     m, shift = _reduced(fine / y.step)
     m_relu, shift_relu = _reduced(fine / (np.float32(3) / np.float32(32768)))
     if shift > 0:
-        raise ValueError(f"hard swish from steps of {x.scale} to steps of {y.scale}: the output's are too fine")
+        raise RuntimeLimit(f"hard swish from steps of {x.scale} to steps of {y.scale}: the output's are too fine")
     high = (codes(x) - x.zero_point) << 7
     outer = _multiply_16(high, m)
     relu = _saturate_16(high << max(shift_relu - 1, 0))
@@ -201,12 +202,12 @@ def leaky_once(x: Grid, y: Grid, slope: float) -> np.ndarray:
     """LEAKY_RELU of XNNPACK, 8 bits: see ``fixed_point.scaled_once``.
 
     Raises:
-        ValueError: multipliers that XNNPACK does not take.
+        RuntimeLimit: multipliers that XNNPACK does not take.
     """
     above = x.step / y.step
     below = above * np.float32(slope)
     if not (scales_once(above) and scales_once(below)):
-        raise ValueError(f"a slope of {slope:g} from steps of {x.scale:g} to steps of {y.scale:g}")
+        raise RuntimeLimit(f"a slope of {slope:g} from steps of {x.scale:g} to steps of {y.scale:g}")
     value = codes(x) - x.zero_point
     return y.clamp(np.where(value >= 0, scaled_once(value, above), scaled_once(value, below)) + y.zero_point)
 

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hwmodels.compiled import compiled
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 
 Places = Literal["whole", "float"]
 UNITS: dict[Places, int] = {"whole": 1 << 10, "float": 1 << 11}
@@ -98,11 +99,11 @@ def interpolate(x: np.ndarray, size: tuple[int, int], *, corners: bool, places: 
     Args:
         corners: outermost pixels lie on one another (``align_corners``).
     Raises:
-        ValueError: so many pixels that their places run away (see ``follows``).
+        RuntimeLimit: so many pixels that their places run away (see ``follows``).
     """
     sides = x.shape[2:]
     if not all(follows(n, m, corners, places) for n, m in zip(sides, size, strict=True)):
-        raise ValueError(f"a resize of {sides} to {size}: the kernel's steps of 1024ths lead elsewhere")
+        raise RuntimeLimit(f"a resize of {sides} to {size}: the kernel's steps of 1024ths lead elsewhere")
     rows, columns = (between(n, m, corners, places) for n, m in zip(sides, size, strict=True))
     out = np.empty((*x.shape[:2], *size), x.dtype)
     for picture, result in zip(np.ascontiguousarray(x), out, strict=True):

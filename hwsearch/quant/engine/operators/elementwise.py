@@ -20,6 +20,7 @@ from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.kernels.loops import integer_loops
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 
 
 def _pairs(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
@@ -36,9 +37,9 @@ def _multipliers(*reals: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _below_one(real: float, what: str) -> float:
-    """Raises: ValueError: the kernel takes no multiplier from 1 on."""
+    """Raises: RuntimeLimit: the kernel takes no multiplier from 1 on."""
     if real >= 1:
-        raise ValueError(f"{what}: the output's steps are too fine (multiplier {real:.3g})")
+        raise RuntimeLimit(f"{what}: the output's steps are too fine (multiplier {real:.3g})")
     return real
 
 
@@ -57,7 +58,7 @@ def add(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid) -> np
     """ADD, 8 or 16 bits.
 
     Raises:
-        ValueError: the output's steps are so fine that the kernel has no multiplier.
+        RuntimeLimit: the output's steps are so fine that the kernel has no multiplier.
     """
     return _weighted(a, b, grid_a, grid_b, y, 1)
 
@@ -71,7 +72,7 @@ def squared_difference(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid,
     """SQUARED_DIFFERENCE: 8 bits in both libraries, 16 bits in TFLite Micro.
 
     Raises:
-        ValueError: the output's steps are so fine that the kernel has no multiplier.
+        RuntimeLimit: the output's steps are so fine that the kernel has no multiplier.
     """
     spare = 0 if y.wide else 7
     twice = 2 * max(float(grid_a.step), float(grid_b.step))
@@ -98,11 +99,11 @@ def multiply(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid, 
     """MUL, 8 or 16 bits.
 
     Raises:
-        ValueError: the multiplier takes products beyond 32 bits.
+        RuntimeLimit: the multiplier takes products beyond 32 bits.
     """
     real = _of_product(grid_a, grid_b, y, library)
     if not multiplies(grid_a, grid_b, y, library):
-        raise ValueError(f"a multiplier of {real:.3g} takes products beyond 32 bits")
+        raise RuntimeLimit(f"a multiplier of {real:.3g} takes products beyond 32 bits")
     left, right, shape = _pairs(a, b, grid_a, grid_b)
     out = np.empty(left.size, np.int64)
     integer_loops.product(left, right, *quantize_multiplier(real), out)
@@ -120,11 +121,11 @@ def divide(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid, li
     """DIV: 8 bits in both libraries, 16 bits in LiteRT.
 
     Raises:
-        ValueError: a divisor is zero, which runtimes refuse; or a quotient is so far from the output's steps that the kernel
+        RuntimeLimit: a divisor is zero, which runtimes refuse; or a quotient is so far from the output's steps that the kernel
         shifts by more than 31 bits, which has no defined result (at 8 bits never, where ``s_a / (s_b s_y)`` is 64 to 2^22).
     """
     if (b == grid_b.zero_point).any():
-        raise ValueError("division by zero")
+        raise RuntimeLimit("division by zero")
     if library == "litert":
         real = float(grid_a.step / (grid_b.step * y.step))
     else:
@@ -133,7 +134,7 @@ def divide(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid, li
     out = np.empty(left.size, np.int64)
     least, most = integer_loops.quotient(left, right, *quantize_multiplier(real), out)
     if least < 0 or most > 31:
-        raise ValueError(
+        raise RuntimeLimit(
             f"a division with the multiplier {real:.3g}: the kernel would shift by {most if most > 31 else least} bits"
         )
     return y.clamp(out.reshape(shape) + y.zero_point)

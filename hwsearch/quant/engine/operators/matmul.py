@@ -20,6 +20,7 @@ from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced
 from hwsearch.quant.engine.kernels.loops.integer_loops import rescale, rescale_once
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 
 FLOAT32_LIMIT, FLOAT64_LIMIT = 1 << 24, 1 << 53
 INT32_LIMIT, INT48_LIMIT = (1 << 31) - 1, 1 << 47
@@ -30,14 +31,15 @@ def sums(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid) -> np.ndarray
     """``sum_k (a - z_a)(b - z_b)``, int64 ``[..., M, N]``, of ``a [..., M, K]`` and ``b [..., K, N]``; batches broadcast.
 
     Raises:
-        ValueError: so many products that the runtime's accumulator could overflow (8 bits: 32 bits, from about 33,000
-        products on; 16 bits: 2^47, from 32,768 on).
+        RuntimeLimit: a sum exceeds the runtime's accumulator (8 bits: 32 bits, which 33,000 products can; 16 bits: 2^47, which
+        32,768 can). On the way to a sum that fits, an accumulator wraps around and comes back.
     """
     depth, most = a.shape[-1], grid_a.reach * grid_b.reach
-    if depth * most > (INT48_LIMIT if grid_a.wide else INT32_LIMIT):
-        raise ValueError(f"sums of {depth} products, up to {depth * most}, do not fit the runtime's accumulator")
+    limit = INT48_LIMIT if grid_a.wide else INT32_LIMIT
     left, right = (torch.from_numpy(x.astype(np.int32)) - grid.zero_point for x, grid in ((a, grid_a), (b, grid_b)))
     found: np.ndarray = exact(left, right, most).numpy().astype(np.int64)
+    if depth * most > limit and (largest := int(np.abs(found).max(initial=0))) > limit:
+        raise RuntimeLimit(f"sums of {depth:,} products reach {largest:,}, the runtime's accumulator holds {limit:,}")
     return found
 
 
@@ -55,11 +57,11 @@ def requantize(total: np.ndarray, real: float, y: Grid) -> np.ndarray:
     """Sums times ``real`` to codes: two roundings for an 8-bit ``y``, the 16-bit multiplier and one rounding for a 16-bit one.
 
     Raises:
-        ValueError: ``real`` times the largest sum exceeds the runtime's 32-bit result.
+        RuntimeLimit: ``real`` times the largest sum exceeds the runtime's 32-bit result.
     """
     m, shift = quantize_multiplier(real)
     if total.size and float(np.abs(total).max()) * max(real, 1.0) > INT32_LIMIT and real > 1:
-        raise ValueError(f"a multiplier of {real:.3g} takes sums beyond 32 bits")
+        raise RuntimeLimit(f"a multiplier of {real:.3g} takes sums beyond 32 bits")
     out = np.empty(total.size, np.int64)
     if y.wide:
         rescale_once(total.reshape(-1), int(reduced(np.array(m))), shift, out)
@@ -82,7 +84,7 @@ def batch_matmul(
     """BATCH_MATMUL of TFLite: codes ``a [..., M, K]`` (``[..., K, M]`` if transposed) and ``b [..., K, N]`` to ``y [..., M, N]``.
 
     Raises:
-        ValueError: the runtime's accumulator could overflow (see ``sums`` and ``requantize``).
+        RuntimeLimit: see ``sums`` and ``requantize``.
     """
     left = np.swapaxes(a, -1, -2) if transpose_a else a
     right = np.swapaxes(b, -1, -2) if transpose_b else b

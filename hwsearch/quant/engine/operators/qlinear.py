@@ -23,6 +23,7 @@ import numpy as np
 from hwsearch.quant.engine.kernels.loops.float_loops import fused_sum, rational_logistic
 from hwsearch.quant.engine.operators import lookup
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 from hwsearch.quant.engine.operators.matmul import sums
 
 
@@ -35,7 +36,7 @@ def matmul(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid, *,
     """QLinearMatMul, or QGemm with ``bias int32 [N]`` in units of ``s_a s_b``: codes ``[..., M, K]`` and ``[..., K, N]``.
 
     Raises:
-        ValueError: sums could exceed 32 bits.
+        RuntimeLimit: sums could exceed 32 bits.
     """
     total = sums(a, b, grid_a, grid_b)
     if bias is not None:
@@ -75,11 +76,11 @@ def softmax(x: np.ndarray, grid: Grid, y: Grid) -> np.ndarray:
     """QLinearSoftmax over the last axis, codes ``[..., K]``.
 
     Raises:
-        ValueError: single precision overflows in the kernel (``softmax_overflows``).
+        RuntimeLimit: single precision overflows in the kernel (``softmax_overflows``).
     """
     length = x.shape[-1]
     if softmax_overflows(length, y.scale):
-        raise ValueError(f"a softmax over {length} entries with steps of {y.scale:.3g}: the kernel's numbers overflow")
+        raise RuntimeLimit(f"a softmax over {length} entries with steps of {y.scale:.3g}: the kernel's numbers overflow")
     room = float(np.float32(np.finfo(np.float32).max) / np.float32(length))
     # The kernel's logarithm is that of C in single precision, which is the exact one, rounded: seen for 1 to 4999 entries.
     above = max(0.0, float(np.float32(math.log(room))) - 5) / float(grid.step)

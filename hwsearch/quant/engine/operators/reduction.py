@@ -16,6 +16,7 @@ import numpy as np
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.kernels.loops.integer_loops import rescale
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 
 INT32_LIMIT = (1 << 31) - 1
 
@@ -29,11 +30,11 @@ def _totals(x: np.ndarray, grid: Grid, axes: tuple[int, ...], keep: bool) -> tup
     """Sums of shifted codes, int64, and how many codes each has.
 
     Raises:
-        ValueError: so many codes that 32 bits could overflow (65,536 at 16 bits).
+        RuntimeLimit: so many codes that 32 bits could overflow (65,536 at 16 bits).
     """
     count = math.prod(x.shape[axis] for axis in axes)
     if not fits(count, grid):
-        raise ValueError(f"a sum of {count} codes could overflow the runtime's 32 bits")
+        raise RuntimeLimit(f"a sum of {count} codes could overflow the runtime's 32 bits")
     return x.sum(axis=axes, dtype=np.int64, keepdims=keep) - grid.zero_point * count, count
 
 
@@ -49,7 +50,7 @@ def mean(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep: boo
     Args:
         keep: leave axes of length 1.
     Raises:
-        ValueError: see ``sum_of``.
+        RuntimeLimit: see ``sum_of``.
     """
     totals, count = _totals(x, grid, axes, keep)
     m, shift = quantize_multiplier(float(grid.step) / float(y.step))
@@ -61,7 +62,7 @@ def mean_once(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep
     """MEAN of XNNPACK, 8 bits: the sum times ``s_x / (N s_y)`` in single precision, rounded once, halves to even.
 
     Raises:
-        ValueError: see ``sum_of``.
+        RuntimeLimit: see ``sum_of``.
     """
     totals, count = _totals(x, grid, axes, keep)
     real = totals.astype(np.float32) * (grid.step / (y.step * np.float32(count)))
@@ -72,7 +73,7 @@ def sum_of(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep: b
     """SUM over ``axes``, TFLite Micro.
 
     Raises:
-        ValueError: so many codes that the runtime's 32 bits could overflow.
+        RuntimeLimit: so many codes that the runtime's 32 bits could overflow.
     """
     totals, _ = _totals(x, grid, axes, keep)
     return _rescaled(totals, *quantize_multiplier(float(grid.step) / float(y.step)), y)

@@ -21,6 +21,7 @@ from hwsearch.quant.engine.kernels.loops.integer_loops import softmax_8, softmax
 from hwsearch.quant.engine.operators import functions
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 from hwsearch.quant.engine.operators.lookup import interpolate, samples
 from hwsearch.quant.engine.operators.q31 import divide, exp_of_negative, multiply_quantized
 
@@ -36,11 +37,11 @@ def softmax(x: np.ndarray, grid: Grid, beta: float = 1.0, library: Library = "li
     """Codes ``[..., K]`` to codes of ``OUTPUTS``, same shape and container: ``softmax(beta s_x (q - z))``.
 
     Raises:
-        ValueError: rows so long that the sum of the runtime could overflow.
+        RuntimeLimit: rows so long that the sum of the runtime could overflow.
     """
     length = x.shape[-1]
     if length > (LONGEST_16 if grid.wide else LONGEST):
-        raise ValueError(f"a softmax over {length} entries: the runtime's sum could overflow")
+        raise RuntimeLimit(f"a softmax over {length} entries: the runtime's sum could overflow")
     rows = np.ascontiguousarray(x.reshape(-1, length), np.int32)
     out = np.empty(rows.shape, np.int64)
     if grid.wide:

@@ -6,17 +6,16 @@ import torch
 from torch import Tensor
 
 from hwsearch.quant.engine import fixed_point, requant
-from hwsearch.quant.engine.convolution import load, store
 from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.simulate import of_decoded
 from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
-from searchspaces.ir.graph import Node, apply
+from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.maps.activation import Activation, Relu, Relu6
-from searchspaces.ops.maps.elementwise import Div, Elementwise, Mul, Where
+from searchspaces.ops.maps.elementwise import Elementwise, Mul, Where
 from searchspaces.ops.reductions.reduce import Max, Min
 
 
@@ -64,17 +63,6 @@ def _multiply(site: Site) -> Run | None:
     return run
 
 
-@STEPS.register(Div)
-def _divide(site: Site) -> Run:
-    """One operation on decoded values."""
-    node, sources, target = site.node, site.sources, site.target
-
-    def run(xs: list[Tensor]) -> Tensor:
-        return store(of_decoded(node, [load(x, source) for x, source in zip(xs, sources, strict=True)]), target)
-
-    return run
-
-
 def looked_up(op: Op) -> bool:
     """Whether an activation is a table in integers."""
     return isinstance(op, Activation) and op.function == "function"
@@ -84,7 +72,7 @@ def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tenso
     """What a sigmoid or another such function writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values
     for a float target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes such functions exact."""
     every = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
-    real = apply(node, [source.decode(every)])
+    real = of_decoded(node, [source.decode(every)])
     return target.stored(real)
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hwsearch.quant.engine.convolution import load, store
+from hwsearch.quant.engine.simulate import of_decoded
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
-from searchspaces.ir.graph import Node, apply
+from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.affine import Affine
@@ -59,7 +60,7 @@ def prepared(site: Site) -> Run:
 def in_floating_point(site: Site) -> Run:
     """Decode, compute, encode."""
     node, sources, target = site.node, site.sources, site.target
-    return lambda xs: store(apply(node, [load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
+    return lambda xs: store(of_decoded(node, [load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
 
 
 def island(op: Op, *formats: TensorFormat) -> bool:

@@ -12,6 +12,7 @@ from hwsearch.quant.engine.kernels.loops.rounding import reciprocal
 from hwsearch.quant.engine.operators import activation, elementwise, functions, lookup, matmul, q31, qlinear, reduction, softmax
 from hwsearch.quant.engine.operators.agreement import AGREEMENT, EXACT
 from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.limits import RuntimeLimit
 
 
 def half_up(value: Fraction) -> int:
@@ -41,11 +42,15 @@ def test_sums_are_those_of_integers() -> None:
 
 
 @pytest.mark.parametrize(("kind", "depth"), [("int8", 40_000), ("int16", 140_000)])
-def test_sums_that_could_overflow_are_refused(kind: str, depth: int) -> None:
+def test_sums_that_overflow_are_refused(kind: str, depth: int) -> None:
+    """By what they are, and not by what as many products could be."""
     grid = Grid(kind, 1.0, -128 if kind == "int8" else 0)  # type: ignore[arg-type]
-    x = np.zeros((1, depth), kind)
-    with pytest.raises(ValueError, match="do not fit"):
-        matmul.sums(x, x.T, grid, grid)
+    largest = np.full((1, depth), np.iinfo(kind).max, kind)
+    with pytest.raises(RuntimeLimit, match=f"sums of {depth:,} products reach"):
+        matmul.sums(largest, largest.T, grid, grid)
+    fitting = np.zeros((1, depth), kind) if kind == "int8" else (largest * np.where(np.arange(depth) % 2, 1, -1)).astype(kind)
+    wanted = (fitting.astype(object) - grid.zero_point) @ (largest.T.astype(object) - grid.zero_point)
+    assert (matmul.sums(fitting, largest.T, grid, grid) == wanted).all()
 
 
 def test_the_sixteen_bit_product_rounds_once() -> None:
