@@ -51,7 +51,7 @@ def test_the_simulation_and_the_engine_agree() -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_roots_of_what_lies_below_zero(bits: int) -> None:
-    """As a table of all codes (8 bits, without a zero point, which leaves codes below zero) and as a function between codes (16)."""
+    """As a table of all codes (8 bits; without zero points some are below zero) and as a function between codes (16)."""
     graph, calibration = calibrated(Deviating(), (8, 16), symmetric=True)
     quantized = byte_ends.draft_of(calibration, 8, bits).quantized
     (root,) = (node for node in graph.nodes if isinstance(node.op, Sqrt))
