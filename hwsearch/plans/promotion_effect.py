@@ -34,7 +34,7 @@ def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scal
     found = []
     with progress.stage("measuring what promotion costs", len(chosen)) as stage, torch.no_grad():
         for picture in chosen:
-            pair = task.read(picture)
+            pair = recheck.sample(task, picture)
             outputs = (integer.run(qgraph, pair.low) for qgraph in (before, promotion.qgraph))
             found.append([task.figures(y, pair).quality for y in outputs])
             stage.advance()

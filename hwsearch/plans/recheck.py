@@ -59,6 +59,8 @@ class Verdict:
     recorded_db: float | None
     tiling: Tiling | None = None
     """How the plan cuts the picture; our engine then gave the same codes tile by tile and for whole pictures."""
+    middle: tuple[int, int] | None = None
+    """Height and width of what was read of each picture, where the network is for one size."""
 
 
 def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progress) -> Verdict:
@@ -80,7 +82,7 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
     lows = []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage:
         for picture in chosen:
-            pair = task.read(picture)
+            pair = sample(task, picture)
             lows.append(pair.low)
             ran.append(_measure(executor, pair, task))
             stage.advance()
@@ -116,6 +118,7 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
         instructions=dict(executor.instructions) if executor.instructions is not None else None,
         recorded_db=recorded_db,
         tiling=plan.tiling,
+        middle=qgraph.graph.size,
     )
 
 
@@ -149,6 +152,16 @@ def _measure(runtime: Runtime, pair: Pair, task: SuperResolution) -> _Ran:
     return _Ran(*task.figures(output, pair), *compare(output, ours, fmt), seconds)
 
 
+def sample(task: SuperResolution, entry: Sample) -> Pair:
+    """A picture of ``judged_by`` in a size that the network takes: the middle of larger ones.
+
+    Raises:
+        FileError: it cannot be used, or is smaller.
+    """
+    (pair,) = task.fitted([task.read(entry)])
+    return pair
+
+
 def judged_by(
     opened: PlanFile, images: Path | None, graph: Graph, scale: Scale
 ) -> tuple[SuperResolution, Sequence[Sample], bool]:
@@ -165,7 +178,13 @@ def judged_by(
     task = tasks.choose(
         None if run is None else run.task,
         source,
-        Signature(scale, channels, "upsampled" if reach.enlargement(graph) == 1 and scale > 1 else "low"),
+        Signature(
+            scale,
+            channels,
+            "upsampled" if reach.enlargement(graph) == 1 and scale > 1 else "low",
+            only=graph.size,
+            multiple=graph.multiple,
+        ),
     )
     if not isinstance(task, SuperResolution) or task.by_network:
         raise UsageError(

@@ -44,7 +44,10 @@ def validate(
     def render(screen: Console) -> None:
         quality = f"{verdict.quality_name} {units.decibel(verdict.quality_db)}, {verdict.second_name} {verdict.second:.4f}"
         pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
-        screen.print(f"{quality} on {pictures} with {verdict.runtime}")
+        middle = (
+            "" if verdict.middle is None else " (of each the middle {}x{} pixels that the network is for)".format(*verdict.middle)
+        )
+        screen.print(f"{quality} on {pictures}{middle} with {verdict.runtime}")
         memory = f", {units.bytes_(verdict.peak_bytes)} of working memory" if verdict.peak_bytes else ""
         screen.print(f"It took {units.seconds(verdict.seconds)}{memory}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")

@@ -13,7 +13,9 @@ from torch import nn
 
 from hwmodels.device import catalogue
 from hwmodels.errors import FileError
-from hwsearch.plans import compare_methods, pricing
+from hwsearch.documents.progress import Silent
+from hwsearch.pipeline.optimize import optimize
+from hwsearch.plans import compare_methods, plan_file, pricing, recheck
 from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
@@ -121,3 +123,30 @@ def test_methods_and_proxies_are_compared_on_such_a_network_at_any_scale(tmp_pat
 def test_a_comparison_says_for_which_pictures_it_priced() -> None:
     found = compare_methods.compare(Request(target="stm32h743", input_size=(24, 32)), [(8, 8)], ["minmax"], pictures=1)
     assert found.input_size == (24, 32)
+
+
+def test_its_plans_are_validated_on_the_middle_of_pictures(tmp_path: Path) -> None:
+    """Those of its run, and others, which are larger than the network takes."""
+    made = optimize(
+        Request(
+            model=own_file(tmp_path),
+            scale=4,
+            target="stm32h743",
+            weight_bits=(8,),
+            activation_bits=(8,),
+            probes=4,
+            evaluations=0,
+            quick=True,
+            force=True,
+            run_dir=tmp_path / "run",
+        )
+    )
+    (proven,) = (plan for plan in made.front if plan.measured is not None)
+    assert proven.measured is not None
+    opened = plan_file.open_plan(tmp_path / "run" / "plans" / f"{proven.name}.json", own_file(tmp_path))
+    verdict = recheck.recheck(opened, "ort", None, Silent())
+    assert (verdict.recorded_db, verdict.middle) == (proven.measured.quality_db, (proven.input_height, proven.input_width))
+    (tmp_path / "larger").mkdir()
+    verdict = recheck.recheck(opened, "engine", written(tmp_path / "larger", (300, 280)), Silent())
+    assert verdict.recorded_db is None
+    assert verdict.codes == 3 * 16 * proven.input_height * proven.input_width
