@@ -163,7 +163,7 @@ def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
     """
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     roots, called = {id(_root(call.func)) for call in calls}, {id(call.func) for call in calls}
-    functions = _own_functions(tree)
+    functions, fields = _own_functions(tree), _own_fields(tree)
     for call in calls:
         if (what := _harmful_call(call.func, functions, methods)) is not None:
             return f"a call of {what}"
@@ -179,7 +179,7 @@ def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
                 return f"another meaning of {name}"
             case ast.FunctionDef(name=name) if name in ("getattr", *ROOTS):
                 return f"another meaning of {name}"
-            case ast.Attribute(attr=name) if id(node) not in called and _is_operator(name) and not _is_known(name):
+            case ast.Attribute(attr=name) if id(node) not in called | fields and _is_operator(name) and not _is_known(name):
                 return f"{name}, which is not called"
             case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]) if _is_operator(
                 name
@@ -197,6 +197,44 @@ def _own_functions(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Assign) and (_dotted(node.value) or [""])[0] == "__torch__":
             found.update(target.id for target in node.targets if isinstance(target, ast.Name) and _TEMPORARY.fullmatch(target.id))
     return found
+
+
+def _own_fields(tree: ast.Module) -> set[int]:
+    """``id`` of every ``self.NAME`` in a method of a module that declares NAME: such a name is what the module holds, even if an
+    operator has the same."""
+    found: set[int] = set()
+    for owner in ast.walk(tree):
+        if not isinstance(owner, ast.ClassDef):
+            continue
+        declared = {
+            line.target.id for line in owner.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+        }
+        for method in owner.body:
+            if isinstance(method, ast.FunctionDef) and _takes_its_module(method):
+                inside = list(ast.walk(method))
+                found.update(
+                    id(node)
+                    for node in inside
+                    if isinstance(node, ast.Attribute)
+                    and isinstance(node.value, ast.Name)
+                    and node.value.id == "self"
+                    and node.attr in declared
+                )
+    return found
+
+
+def _takes_its_module(method: ast.FunctionDef) -> bool:
+    """Whether ``self`` is the module all through a method, and not a tensor, which has operators for attributes."""
+    first = method.args.args[0] if method.args.args else None
+    if first is None or first.arg != "self" or first.annotation is None:
+        return False
+    others = (node for node in ast.walk(method) if node is not first)
+    again = any(
+        (isinstance(node, ast.Name) and node.id == "self" and not isinstance(node.ctx, ast.Load))
+        or (isinstance(node, ast.arg) and node.arg == "self")
+        for node in others
+    )
+    return not again and (_dotted(first.annotation) or [""])[0] == "__torch__"
 
 
 def _harmful_call(func: ast.expr, functions: Set[str], methods: Set[str]) -> str | None:

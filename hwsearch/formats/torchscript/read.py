@@ -134,6 +134,12 @@ def _compare(module: Interpreted, channels: int, size: Size, path: Path) -> None
         raise FileError(f"{path}: read operator by operator, the program gives another picture than in PyTorch", HINT)
 
 
+def _gives(module: Interpreted, channels: int, size: Size) -> bool:
+    """Whether a picture comes back with as many channels."""
+    with torch.no_grad():
+        return tuple(module(torch.zeros(1, channels, *size)).shape[1:2]) == (channels,)
+
+
 def _loaded(path: Path) -> Any:
     content = safe(path)
     try:
@@ -146,8 +152,8 @@ def _loaded(path: Path) -> Any:
 
 
 def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tuple[int, Size, str | None]:
-    """Channels of the picture, those that some kernel reads, or one or three; a size that the program runs on; and what is said
-    of a program with several results, of which the picture is taken from now on.
+    """Channels of the picture, those that some kernel reads, or one or three, if there are such those that come back; a size that
+    the program runs on; and what is said of a program with several results, of which the picture is taken from now on.
 
     Args:
         more: sizes to try beside ``SIZES``.
@@ -156,11 +162,17 @@ def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tu
     """
     kernels = (value.shape[1] for value in module.parameters() if value.ndim == KERNEL_AXES)
     first, which = "", None
+    runs_on: tuple[int, Size, str | None] | None = None
     for channels in dict.fromkeys((*kernels, 3, 1)):
         for size in dict.fromkeys((*SIZES, *more)):
             reason = runs(module, channels, size)
-            if reason is None:
+            if reason is None and _gives(module, channels, size):
                 return channels, size, which
+            if reason is None:  # a constant of other channels may have made more of them
+                runs_on = runs_on or (channels, size, which)
+                break
+            if runs_on is not None:
+                continue
             if reason.startswith(RETURNS) and which is None:
                 with torch.no_grad():
                     which = picture_alone(module, module(torch.zeros(1, channels, *size)), channels)
@@ -170,6 +182,8 @@ def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tu
                 hint = refusals.ONE_COURSE if unfollowed.startswith(DECISION) else HINT
                 raise FileError(f"{path}: the program has {unfollowed}", hint)
             first = first or f"{reason} (at {size[0]}x{size[1]})"
+    if runs_on is not None:
+        return runs_on
     kinds = {str(value.dtype).removeprefix("torch.") for value in module.parameters() if value.is_floating_point()}
     if kinds and "float32" not in kinds:
         raise FileError(

@@ -164,6 +164,49 @@ def test_sources_that_were_changed(name: str, tmp_path: Path) -> None:
         readers.inspect(path)
 
 
+class LikeOperators(nn.Module):
+    """What it holds has the names of operators that no network is traced with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma, self.resize = nn.Parameter(torch.full((1,), 0.5)), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gamma * self.resize(x)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_module_may_hold_what_is_called_like_an_operator(how: str, tmp_path: Path) -> None:
+    found = readers.inspect(_saved(tmp_path / "net.pt", HOW[how], LikeOperators()))
+    assert [layer.name for layer in found.layers] == ["resize"]
+
+
+class OneForAll(nn.Module):
+    """Runs on one channel, of which its means make three; its first kernel has one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = nn.Conv2d(3, 3, 3, padding=1, groups=3)
+        self.register_buffer("mean", torch.tensor([0.45, 0.44, 0.4]).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.each(x - self.mean) + self.mean
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_picture_has_the_channels_that_come_back(how: str, tmp_path: Path) -> None:
+    assert readers.inspect(_saved(tmp_path / "net.pt", HOW[how], OneForAll())).graph.channels == 3
+
+
+def test_but_no_tensor_is_taken_for_the_module(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "net.pt", HOW["scripted"], nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+    declared = b"  as_strided : Tensor\n  def forward("
+    taken = b"    self = input\n    f = self.as_strided\n    _0 ="
+    _edited(path, lambda text: text.replace(b"  def forward(", declared).replace(b"    _0 =", taken))
+    with pytest.raises(FileError, match="as_strided, which is not called"):
+        readers.inspect(path)
+
+
 def _longer(pickle: bytes) -> bytes:
     """The nine numbers of a kernel claimed to be 4096."""
     return pickle.replace(b"K\x09", b"M\x00\x10")
