@@ -38,7 +38,8 @@ def _table(rule: str, layers: str, additions: str) -> OpTable[str]:
     table.put("a table of codes for what is no clamp", Activation)
     table.put("exact sums of products, rounded like those of layers", MatMul)
     table.put("ONNX Runtime's QLinearSoftmax at 8 bits" if rule == "f32" else "TFLite's fixed-point softmax", Softmax)
-    table.put("codes in and out, single precision inside, in a fixed order", LayerNorm)
+    halves = "away from zero" if "TFLite" in additions and rule != "xnnpack" else "to even"
+    table.put(f"codes in and out, single precision inside, in a fixed order, halves {halves}", LayerNorm)
     if rule != "f32":
         table.put("bilinear as TFLite's kernels weigh codes, else rounded once", Resize)
         table.put("a table of codes between 8-bit tensors", Relu, Relu6)

@@ -19,7 +19,8 @@ void hws_layer_norm(const hws_norm_layer *layer, const void *in, void *out) {
         for (int32_t i = 0; i < own.length; i++) {
             const float apart = (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale - mean;
             const float value = apart * root * own.gamma[i] + own.beta[i];
-            hws_store(out, first + i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+            const int32_t code = hws_nearest_away(value, own.out_scale, own.out_zero, own.out_min, own.out_max);
+            hws_store(out, first + i, code, own.out_bytes);
         }
     }
 }

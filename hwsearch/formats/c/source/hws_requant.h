@@ -76,6 +76,15 @@ static inline int32_t hws_nearest(float value, float scale, int32_t zero, int32_
     return code < low ? low : code > high ? high : code;
 }
 
+/* Likewise with halves away from zero: the largest number below a half is added, and truncation does the rest. */
+static inline int32_t hws_nearest_away(float value, float scale, int32_t zero, int32_t low, int32_t high) {
+    const float farthest = 4194303.0f, below_half = 0.49999997f, steps = value / scale;
+    const float moved = steps < 0.0f ? (steps < -farthest ? -farthest : steps) - below_half
+                                     : (steps > farthest ? farthest : steps) + below_half;
+    const int32_t code = (int32_t)moved + zero;
+    return code < low ? low : code > high ? high : code;
+}
+
 /* A table of 513 places at a number of 16 bits. */
 static inline int32_t hws_interpolated(const int16_t *table, int64_t place) {
     const int32_t at = place < INT16_MIN ? INT16_MIN : place > INT16_MAX ? INT16_MAX : (int32_t)place;

@@ -6,8 +6,8 @@ leads from one to the other, where an operator of pictures reads what one of tok
 * A linear layer is a CONV_2D of 1x1, its vectors taken for pixels: kernels of FULLY_CONNECTED round in several ways.
 * BATCH_MATMUL, SOFTMAX, GELU and the like exist between int8 tensors and between int16 tensors. Where a plan mixes them, 8-bit
   tensors stand in int16 ones (see ``engine.steps.codes``), and QUANTIZE moves between the two.
-* Layer normalization is a float island: DEQUANTIZE, its steps in single precision in the engine's order, QUANTIZE. At 16 bits a
-  code in some thousand differs by one, and what reads it spreads that; at 8 bits none has been seen to.
+* Layer normalization is a float island: DEQUANTIZE, its steps in single precision in the engine's order, QUANTIZE. The reference
+  kernels and TensorFlow Lite Micro give the engine's codes, all of them.
 """
 
 from __future__ import annotations

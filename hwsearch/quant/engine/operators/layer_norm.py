@@ -2,8 +2,9 @@
 
 No runtime here has it in integers as one operator. Two forms stand beside each other:
 
-* ``island``: codes in, codes out, single precision inside, in a fixed order of roundings. ONNX Runtime (LayerNormalization
-  between DequantizeLinear and QuantizeLinear) and QNN compute it so, each adding in an order of its own.
+* ``island``: codes in, codes out, single precision inside, in a fixed order of roundings. TFLite's reference kernels and TFLite
+  Micro compute exactly it, step by step between DEQUANTIZE and QUANTIZE; ONNX Runtime (LayerNormalization between
+  DequantizeLinear and QuantizeLinear) and QNN add in orders of their own.
 * ``Chain``: TFLite operators between 16-bit tensors, MEAN, SUB, squares, MEAN, ADD, RSQRT, MUL, MUL, ADD, each as the runtime
   computes it. The squares are MUL of the difference with itself in LiteRT, which has no 16-bit SQUARED_DIFFERENCE, and
   SQUARED_DIFFERENCE in TFLite Micro.
@@ -36,17 +37,24 @@ from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
 
 
-def island(x: np.ndarray, grid: Grid, y: Grid, gamma: np.ndarray, beta: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
+def island(
+    x: np.ndarray, grid: Grid, y: Grid, gamma: np.ndarray, beta: np.ndarray, epsilon: float = 1e-5, *, away: bool = False
+) -> np.ndarray:
     """Codes ``[..., C]`` to codes of ``y``; ``gamma`` and ``beta`` float32 ``[C]``.
 
     In single precision, every result rounded once, sums from the first channel to the last: ``v = s_x (q - z_x)``; ``m = (sum
-    v) / C``; ``d = v - m``; ``r = 1 / sqrt((sum d d) / C + eps)``; ``((d r) gamma + beta) / s_y``, to nearest, halves to even.
+    v) / C``; ``d = v - m``; ``r = 1 / sqrt((sum d d) / C + eps)``; ``((d r) gamma + beta) / s_y``, to nearest.
+
+    Args:
+        away: halves go away from zero, as in QUANTIZE of TFLite's reference kernels and of TFLite Micro; else to the even
+            code, as in QuantizeLinear.
     """
     channels = x.shape[-1]
     real = (x.astype(np.float32) - np.float32(grid.zero_point)) * grid.step
     out = np.empty((x.size // channels, channels), np.float32)
     normalize(real.reshape(-1, channels), gamma.astype(np.float32), beta.astype(np.float32), np.float32(epsilon), out)
-    steps = np.rint(np.clip(out / y.step, -(1 << 24), 1 << 24))
+    near = np.clip(out / y.step, -(1 << 24), 1 << 24)
+    steps = lookup.half_away(near) if away else np.rint(near)
     return y.clamp(steps.astype(np.int64).reshape(x.shape) + y.zero_point)
 
 

@@ -11,11 +11,14 @@ from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from searchspaces.ops.reductions.norm import LayerNorm
 
+AWAY = ("gemmlowp", "reference")
+"""Rules of the runtimes whose QUANTIZE rounds halves away from zero."""
+
 
 @STEPS.register(LayerNorm)
 def _layer_norm(site: Site) -> Run | None:
-    """Over one axis, in a fixed order of roundings under every rule: the same on every machine. ONNX Runtime adds in another
-    order, which changes a code in some thousand by one."""
+    """Over one axis, in a fixed order of roundings: the same on every machine, and that of TFLite's reference kernels, whose
+    halves go away from zero. ONNX Runtime adds in another order, which changes a code in some thousand by one."""
     source, target, op = site.sources[0], site.target, site.node.op
     assert isinstance(op, LayerNorm)
     if len(op.axes) != 1 or not codes.integers(source, target):
@@ -28,7 +31,7 @@ def _layer_norm(site: Site) -> Run | None:
         channels = rows.shape[-1]
         gamma = np.ones(channels, np.float32) if weight is None else weight.numpy().reshape(-1)
         beta = np.zeros(channels, np.float32) if bias is None else bias.numpy().reshape(-1)
-        found = island(codes.codes(rows, source, x), x, y, gamma, beta, op.eps)
+        found = island(codes.codes(rows, source, x), x, y, gamma, beta, op.eps, away=site.rule in AWAY)
         return torch.movedim(codes.carried(found, y, target), -1, axis)
 
     return run

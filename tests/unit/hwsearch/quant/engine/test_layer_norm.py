@@ -53,6 +53,15 @@ def test_the_island_is_its_definition() -> None:
     assert island(codes, grid, y, gamma, beta)[0].tolist() == [int(code) for code in by_hand]
 
 
+@pytest.mark.parametrize(("away", "wanted"), [(False, [2, -2, 0, 0]), (True, [2, -2, 1, -1])])
+def test_halves_go_away_from_zero_in_tflite_and_to_the_even_code_in_onnx(away: bool, wanted: list[int]) -> None:
+    """``gamma`` is zero, so that ``beta`` alone is written: 1.5, -1.5, 0.5 and -0.5 steps."""
+    grid, y = Grid("int8", 1.0, 0), Grid("int8", 0.5, 0)
+    beta = F32([0.75, -0.75, 0.25, -0.25])
+    codes = island(np.array([[1, 2, 3, 4]], np.int8), grid, y, np.zeros(4, F32), beta, away=away)
+    assert codes[0].tolist() == wanted
+
+
 @pytest.mark.parametrize(("kinds", "least_db"), [(("int16", "int16"), 50), (("int16", "int8"), 33), (("int8", "int8"), 9)])
 def test_the_island_loses_what_its_tensors_lose(kinds: tuple[str, str], least_db: float) -> None:
     real, gamma, beta = tokens(0, 2048, 0.7)
