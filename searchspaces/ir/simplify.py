@@ -22,14 +22,16 @@ from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import FUSED, Activation
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
-from searchspaces.ops.moves.move import PixelShuffle
+from searchspaces.ops.moves.move import Permute, PixelShuffle
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm, UnitNorm
 from searchspaces.ops.state import Remember, State
 
 
 def simplify(nodes: list[Node]) -> list[Node]:
     """The nodes, in execution order, with helpers and activations folded into their neighbours."""
     nodes = padded_convolutions(computed_once(taken_up(recognise(nodes))))
+    _normalize_in_place(nodes)
     _fold_pads(nodes)
     while _fold_one(nodes):
         pass
@@ -130,6 +132,23 @@ def _drop(nodes: list[Node], name: str, instead: str) -> None:
             nodes[i] = replace(node, inputs=tuple(instead if source == name else source for source in node.inputs))
 
 
+CHANNELS_LAST, CHANNELS_FIRST = Permute((0, 2, 3, 1)), Permute((0, 3, 1, 2))
+
+
+def _normalize_in_place(nodes: list[Node]) -> None:
+    """A picture whose channels are put last for a normalization, and back, is normalized where it stands."""
+    by_name, readers = {node.name: node for node in nodes}, _readers(nodes)
+    for node in list(nodes):
+        if not isinstance(node.op, LayerNorm | RmsNorm | UnitNorm) or node.op.axes not in ((-1,), (3,)):
+            continue
+        turned, behind = by_name[node.inputs[0]], readers.get(node.name, [])
+        if turned.op == CHANNELS_LAST and [reader.op for reader in behind] == [CHANNELS_FIRST] and nodes[-1] not in behind:
+            nodes[_index(nodes, node.name)] = replace(node, op=replace(node.op, axes=(1,)), inputs=turned.inputs)
+            _drop(nodes, behind[0].name, node.name)
+            if readers[turned.name] == [node]:
+                del nodes[_index(nodes, turned.name)]
+
+
 def _fold_pads(nodes: list[Node]) -> None:
     """Move pads until a convolution takes them up: zeros the one that reads them, cuts the one that feeds them."""
     changed = True
@@ -225,7 +244,7 @@ def _fold_one(nodes: list[Node]) -> bool:
             continue
         weights = {key: value.repeat_interleave(factor) for key, value in node.weights.items()}
         if isinstance(node.op, Affine):
-            if not _scalable(source, node.op):
+            if not _scalable(source, node):
                 continue
             merged = _scaled(source, weights["scale"], weights["shift"])
         else:
@@ -239,23 +258,28 @@ def _fold_one(nodes: list[Node]) -> bool:
 
 
 def _scaled(source: Node, scale: Tensor, shift: Tensor) -> Node:
-    """A convolution (or affine) followed by an affine, as one."""
+    """A convolution, normalization or affine followed by an affine, as one."""
     if isinstance(source.op, Affine):
         return source.with_weights(scale=source.weights["scale"] * scale, shift=source.weights["shift"] * scale + shift)
-    weight = source.weights["weight"]
+    if isinstance(source.op, RmsNorm):
+        return source.with_weights(weight=source.weights.get("weight", torch.ones_like(scale)) * scale)
+    weight = source.weights.get("weight", torch.ones_like(scale))
     bias = source.weights.get("bias", weight.new_zeros(weight.shape[0]))
     return source.with_weights(weight=weight * scale.view(-1, *[1] * (weight.ndim - 1)), bias=bias * scale + shift)
 
 
-def _scalable(source: Node, affine: Affine) -> bool:
-    """Whether a node can take up the scale and shift behind it: its channels lie on the same axis."""
+def _scalable(source: Node, behind: Node) -> bool:
+    """Whether a node can take up the scale and shift of the ``Affine`` behind it: its channels lie on the same axis."""
+    assert isinstance(behind.op, Affine)
     match source.op:
-        case Conv():
-            return affine.axis == 1
+        case Conv() | GroupNorm() | InstanceNorm():
+            return behind.op.axis == 1
         case Linear():
-            return affine.axis == -1
-        case Affine(axis=axis):
-            return axis == affine.axis
+            return behind.op.axis == -1
+        case Affine(axis=axis) | LayerNorm(axes=(axis,)):
+            return axis == behind.op.axis
+        case RmsNorm(axes=(axis,)):
+            return axis == behind.op.axis and not bool((behind.weights["shift"] != 0).any())
     return False
 
 

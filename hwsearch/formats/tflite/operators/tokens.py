@@ -18,13 +18,13 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.operators.convolutions import convolution
-from hwsearch.formats.tflite.operators.functions import onto, operand
+from hwsearch.formats.tflite.operators.functions import in_file, onto, operand
 from hwsearch.formats.tflite.operators.pictures import OTHERWISE, add, move
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.copies import Copy, reshaped, sliced, transposed
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE
-from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, widened
+from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, over_channels, widened
 from hwsearch.quant.engine.operators import softmax
 from hwsearch.quant.engine.steps import Site, as_conv, codes
 from hwsearch.quant.engine.steps.pointwise import multiplies
@@ -214,11 +214,16 @@ def add_tokens(writer: Writer, node: Node) -> int:
 
 @WRITES.register(LayerNorm)
 def _layer_norm(writer: Writer, node: Node) -> int:
-    """In single precision, step by step in the engine's order."""
+    """In single precision, step by step in the engine's order; over the channels of a picture where it stands."""
     assert isinstance(node.op, LayerNorm)
-    target, shape = _target(writer, node)
-    if node.op.axes not in ((-1,), (len(shape) - 1,)):
-        raise FileError(f"{node.name!r}: this exporter has normalization over the last axis only", "Export it as ONNX.")
+    target, full = writer.qgraph.formats[node.name], writer.full[node.name]
+    picture = over_channels(node.op, full)
+    own: Shape = writer.shapes[node.name] if picture else Plain(full)
+    shape = in_file(own)
+    if not picture and node.op.axes not in ((-1,), (len(full) - 1,)):
+        raise FileError(
+            f"{node.name!r}: this exporter has normalization over channels or the last axis only", "Export it as ONNX."
+        )
     file, column, fields = writer.file, Plain((*shape[:-1], 1)), {"FusedActivationFunction": NONE}
     axis = writer.constant(f"{node.name}/axis", np.array([len(shape) - 1], np.int32))
 
@@ -229,7 +234,8 @@ def _layer_norm(writer: Writer, node: Node) -> int:
         return file.tensor(f"{node.name}/{name}", values.shape, "float32", data=values.astype(np.float32))
 
     over = Options("ReducerOptions", {"KeepDims": True})
-    x = step("DEQUANTIZE", "real", [writer.plain(node.inputs[0])], shape, Options("DequantizeOptions"))
+    given = writer.read(node.inputs[0], node) if picture else writer.plain(node.inputs[0])
+    x = step("DEQUANTIZE", "real", [given], shape, Options("DequantizeOptions"))
     mean = step("MEAN", "mean", [x, axis], column, over)
     centred = step("SUB", "centred", [x, mean], shape, Options("SubOptions", fields))
     square = step("MUL", "square", [centred, centred], shape, Options("MulOptions", fields))
@@ -242,7 +248,7 @@ def _layer_norm(writer: Writer, node: Node) -> int:
     if "bias" in node.weights:
         y = step("ADD", "moved", [y, real("bias", node.weights["bias"].numpy())], shape, Options("AddOptions", fields))
     options = Options("QuantizeOptions")
-    return writer.bounded(node.name, target, shape, lambda z, _: file.op("QUANTIZE", [y], z, options, 2), fusible=False)
+    return writer.bounded(node.name, target, own, lambda z, _: file.op("QUANTIZE", [y], z, options, 2), fusible=False)
 
 
 @WRITES.register(Add)

@@ -31,6 +31,7 @@ from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.ops.reductions.reduce import MaxPool, Mean
 from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
@@ -53,6 +54,11 @@ def places(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 4 and shape[0] == 1:
         return shape[1], shape[2], shape[3]
     return shape[-1], int(np.prod(shape[:-1])), 1
+
+
+def over_channels(op: LayerNorm, shape: tuple[int, ...]) -> bool:
+    """Whether a normalization of a tensor of this shape is one of the channels of a picture."""
+    return len(shape) == len(PICTURE) and shape[0] == 1 and op.axes in ((1,), (-3,))
 
 
 def kind(fmt: TensorFormat) -> str:
@@ -238,7 +244,9 @@ class Writer:
         self.codes[node.name] = write(self, node)
         kept = isinstance(node.op, _PICTURES) or (isinstance(node.op, Mean) and node.op.over_picture)
         kept = kept or (isinstance(node.op, Mul) and len(node.inputs) > 1)
-        always = isinstance(node.op, _ALWAYS)
+        normalized = isinstance(node.op, LayerNorm) and over_channels(node.op, self.full[node.name])
+        kept = kept or normalized
+        always = normalized or isinstance(node.op, _ALWAYS)
         if kept and (always or all(name in self.pictures for name in node.inputs)):
             self.pictures.add(node.name)
 

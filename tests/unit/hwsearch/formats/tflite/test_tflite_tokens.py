@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from block_networks import build
+from block_networks import LayerNorm2d, build
 from operator_samples import CHANNELS, SAMPLES
 from random_networks import on_shares, quantize
 from torch import Tensor, nn
 
+from hwsearch.formats.reading import readers
 from hwsearch.formats.running.runtime import to_tflite
-from hwsearch.formats.tflite import litert, tflm
+from hwsearch.formats.tflite import litert, tables, tflm, write
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph
+from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.tracing.trace import trace
 
 KINDS = (
@@ -112,3 +116,31 @@ def test_single_operators(kind: str, bits: int) -> None:
         ours = ours.transpose(0, 2, 3, 1)
     assert np.array_equal(theirs, ours)
     assert len(np.unique(theirs)) > 1
+
+
+class Normalized(nn.Module):
+    """Its channels are normalized between a convolution and a pixel shuffle, which takes them in an order of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.norm, self.tail, self.shuffle = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            LayerNorm2d(8),
+            nn.Conv2d(8, 12, 1),
+            nn.PixelShuffle(2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffle(self.tail(self.norm(self.head(x))))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_channels_are_normalized_where_a_picture_stands(bits: int, tmp_path: Path) -> None:
+    """Without a TRANSPOSE but that of a pixel shuffle in 16 bits, and read back as what they are."""
+    q = on_shares(quantize(trace(Normalized().eval(), 3, "normalized"), 8, bits))
+    assert differing(q, picture(3)) == (0, 0.0)
+    path = write.export(q, tmp_path / "net.tflite", size=(16, 24), flavour="litert")
+    assert [each.name for each in tables.load(path).operators].count("TRANSPOSE") == (bits == 16)
+    found = readers.inspect(path).graph
+    assert [node.op.axes for node in found.nodes if isinstance(node.op, LayerNorm)] == [(1,)]
