@@ -98,8 +98,11 @@ class _Layer:
         return layer_integers(bits, as_kernel(q), scale, bias, source)
 
 
-def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
-    """The network of a plan with integers polished as a whole; formats of tensors stay.
+def polish(
+    draft: Draft, *, steps: int | None = None, seed: int = 0, progress: Progress | None = None, name: str = "polish"
+) -> QuantizedGraph:
+    """The network of a plan with integers polished as a whole; formats of tensors stay. ``name``: of this polishing, among the
+    loops of its training.
 
     Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel; as many steps as
     ``MACS`` allows, up to ``steps`` (by default ``STEPS``, or ``STEPS_OF_BYTES``). Layers in half precision and 16-bit weights
@@ -143,7 +146,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     watch = Watch(graph, ((name, part) for name, layer in layers.items() for part in layer.trained()))
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
-    for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator, watch):
+    for step in kept.steps(draft.kept, name, steps, optimizer, schedule, generator, watch):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
         luma = batched(graph, lambda x: output_luma(*student.values(x, sized, [graph.output.name])), windows[chosen])
         loss = torch.mean((luma - target[chosen]) ** 2)

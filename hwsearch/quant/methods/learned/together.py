@@ -8,8 +8,8 @@ Built from parts of others, each for what it was seen to do here:
   there, not from ranges of least squared error;
 * a plan that is about to be used has its idle channels given work (``weights.idle``), and its layers fitted, one behind the
   other, to what they really read (``learn.reconstruct``);
-* it is polished while its tensors stay (``learn.polish``): on published FSRCNN x2, four pictures,
-  400 steps, training ended 0.35 dB higher from there at W4A4, 0.04 dB at W3A3;
+* it is polished while its tensors stay (``learn.polish``), from there or from where it was calibrated (``learn.starts``): on
+  published FSRCNN x2, four pictures, 400 steps, training ended 0.35 dB higher behind polishing at W4A4, 0.04 dB at W3A3;
 * then integers, scales and biases of weights (LSQ, Esser et al. 2020) and both ends of tensors
   (LSQ+, Bhalgat et al. 2020) are trained together against the floating-point network (as 2DQuant, Liu et al. 2024, trains its
   bounds), through the integer grid itself;
@@ -23,8 +23,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hwsearch.quant.learn.polish import polish
-from hwsearch.quant.learn.reconstruct import with_reconstructed_layers
+from hwsearch.quant.learn.starts import polished
 from hwsearch.quant.learn.together import Hyperparameters, train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.weights.output_noise import OutputNoise
@@ -52,11 +51,10 @@ class Together(OutputNoise):
     """See ``quant.method.Method``."""
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
-        """Layers fitted to what they read, then polished, then all numbers trained together. Pictures that decide whether one of
+        """Polished, from fitted layers or as calibrated, then all numbers trained together. Pictures that decide whether one of
         them helped are seen by none, unless there is only one."""
         report = progress or (lambda what, share: None)
-        begun = with_reconstructed_layers(draft, seed)
-        polished = polish(begun, seed=seed, progress=lambda what, share: report(what, POLISHING * share))
-        # The network that the layers were fitted to, in which idle channels are at work, and still all pictures.
-        trained = replace(begun, quantized=polished, pictures=draft.pictures, teacher=draft.target)
+        begun = polished(draft, seed, lambda what, share: report(what, POLISHING * share))
+        # The network that it was polished for, in which idle channels may be at work, and still all pictures.
+        trained = replace(begun, pictures=draft.pictures, teacher=draft.target)
         return train(trained, HYPERPARAMETERS, seed, lambda what, share: report(what, POLISHING + (1 - POLISHING) * share))

@@ -4,7 +4,8 @@ Tensors are equalized channel by channel for the widths of the plan (``weights.e
 several clipped ones which measures best at the output (``ranges``); integers of a layer are rounded with compensation, within
 and across channels (``weights.rounding``). Of a plan that is about to be used, where something has less than 8 bits, idle
 channels are given work (``weights.idle``), and layers are fitted one behind the other to what they read
-(``learn.reconstruct``); it is polished as a whole (``learn.polish``).
+(``learn.reconstruct``); it is polished as a whole (``learn.polish``), from there or from where it was calibrated
+(``learn.starts``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.polish import polish
-from hwsearch.quant.learn.reconstruct import of_few_bits, with_reconstructed_layers
+from hwsearch.quant.learn.reconstruct import of_few_bits
+from hwsearch.quant.learn.starts import polished
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -68,10 +70,10 @@ class OutputNoise:
         return self._rounders(name, scales).best(number.bits)
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
-        """Layers of a plan of few bits fitted to what they read; then polished as a whole."""
-        return polish(
-            with_reconstructed_layers(draft, seed) if of_few_bits(draft.quantized) else draft, seed=seed, progress=progress
-        )
+        """Polished as a whole; a plan of few bits from fitted layers, too, and the better is taken."""
+        if of_few_bits(draft.quantized):
+            return polished(draft, seed, progress).quantized
+        return polish(draft, seed=seed, progress=progress)
 
     def _rounder(self, name: str, scales: Scales) -> Rounder:
         seen, node, users = self._seen, self.graph[name], self.graph.weight_groups[name]

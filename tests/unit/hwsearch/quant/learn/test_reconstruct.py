@@ -15,6 +15,7 @@ from shipped_plan import shipped_plan
 from hwsearch.contracts import tiny_calibration
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.learn import reconstruct as module
+from hwsearch.quant.learn import starts
 from hwsearch.quant.learn.held_out import apart
 from hwsearch.quant.learn.reconstruct import reconstruct
 from hwsearch.quant.method import Draft
@@ -58,7 +59,7 @@ def test_what_is_trained_is_the_network_with_idle_channels_at_work(monkeypatch: 
     draft, _ = shipped_plan(4, "together")
     filled = module.with_reconstructed_layers(draft, 0)
     begun: list[Draft] = []
-    monkeypatch.setattr(together, "polish", lambda draft, **options: draft.quantized)
+    monkeypatch.setattr(starts, "polish", lambda draft, **options: draft.quantized)
     monkeypatch.setattr(together, "train", lambda draft, *args: begun.append(draft) or draft.quantized)
     finish(draft, seed=0)
     (own,) = begun
@@ -167,7 +168,7 @@ def test_pictures_that_decide_are_seen_by_no_training(calibration, monkeypatch: 
         return draft.quantized
 
     monkeypatch.setattr(module, "reconstruct", looked)
-    monkeypatch.setattr(together, "polish", looked)
+    monkeypatch.setattr(starts, "polish", looked)
     monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
     finish(draft, seed=3)
     held, others = apart(draft.pictures, 3)
@@ -180,7 +181,7 @@ def test_a_fit_that_does_harm_is_not_begun_with(calibration, monkeypatch: pytest
     silent = {name: replace(layer, weight=np.zeros_like(layer.weight)) for name, layer in draft.quantized.layers.items()}
     begun = []
     monkeypatch.setattr(module, "reconstruct", lambda draft, *args: replace(draft.quantized, layers=silent))
-    monkeypatch.setattr(together, "polish", lambda draft, **options: begun.append(draft.quantized) or draft.quantized)
+    monkeypatch.setattr(starts, "polish", lambda draft, **options: begun.append(draft.quantized) or draft.quantized)
     monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
     finish(draft, seed=0)
     assert begun == [draft.quantized]
@@ -212,9 +213,11 @@ def test_layers_are_fitted_as_they_are_where_idle_channels_at_work_do_harm(
 @pytest.mark.parametrize(("weights", "tensors", "few"), [(8, 8, False), (4, 8, True), (8, 4, True)])
 def test_the_default_method_fits_plans_of_few_bits(calibration, monkeypatch: pytest.MonkeyPatch, weights, tensors, few) -> None:
     draft, begun = draft_of(calibration, weights, tensors), []
-    monkeypatch.setattr(output_noise, "polish", lambda draft, **options: begun.append(draft) or draft.quantized)
+    for module_of_it in (output_noise, starts):
+        monkeypatch.setattr(module_of_it, "polish", lambda draft, **options: begun.append(draft) or draft.quantized)
     object.__new__(output_noise.OutputNoise).finish(draft, seed=0)
-    (given,) = begun
+    assert len(begun) == (2 if few else 1)  # from fitted layers, and as calibrated
+    given = begun[0]
     assert (given is not draft) == few
     assert (len(given.pictures) < len(draft.pictures)) == few
     found = [layer.weight for layer in given.quantized.layers.values()]
