@@ -58,3 +58,8 @@ def difference(path: Path, sizes: tuple[tuple[int, int], ...] = SIZES) -> float:
 
 def node(kind: str, *inputs: str, out: str = "y", **attrs: Any) -> onnx.NodeProto:
     return helper.make_node(kind, ["x", *inputs], [out], **attrs)
+
+
+def array(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normal numbers, float32, the same for the same shape and seed."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)

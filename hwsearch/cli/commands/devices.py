@@ -37,9 +37,9 @@ def summary(device: Device) -> dict[str, Any]:
     }
 
 
-def _brief(words: list[str], room: int = 6) -> str:
+def _brief(words: list[str]) -> str:
     """The last words of a long list, which in a list of precisions are the widest."""
-    return " ".join(words) if len(words) <= room else f"{len(words)} of them, up to {words[-1]}"
+    return " ".join(words) if len(words) <= 6 else f"{len(words)} of them, up to {words[-1]}"
 
 
 def agreements(name: str) -> list[dict[str, Any]]:

@@ -87,22 +87,21 @@ class Ends:
 
 def ends(session: onnxruntime.InferenceSession) -> Ends:
     """Those of a file that ONNX Runtime has loaded."""
-    inputs, facts = session.get_inputs(), session.get_modelmeta().custom_metadata_map
-    kinds = {end.name: (ELEMENT[end.type], end.shape[1]) for end in inputs[1:]}
-    return Ends([end.name for end in inputs], [end.name for end in session.get_outputs()], _told(facts), kinds)
+    states = {end.name: (ELEMENT[end.type], end.shape[1]) for end in session.get_inputs()[1:]}
+    return _ends(session.get_inputs()[0].name, states, session.get_outputs(), session.get_modelmeta().custom_metadata_map)
 
 
 def ends_of_model(model: onnx.ModelProto) -> Ends:
     """Those of a file in memory."""
-    inputs, facts = model.graph.input, {entry.key: entry.value for entry in model.metadata_props}
-    types = {end.name: end.type.tensor_type for end in inputs[1:]}
-    kinds = {name: (helper.tensor_dtype_to_np_dtype(t.elem_type), t.shape.dim[1].dim_value) for name, t in types.items()}
-    return Ends([end.name for end in inputs], [end.name for end in model.graph.output], _told(facts), kinds)
+    picture, *others = model.graph.input
+    types = {end.name: end.type.tensor_type for end in others}
+    states = {name: (helper.tensor_dtype_to_np_dtype(t.elem_type), t.shape.dim[1].dim_value) for name, t in types.items()}
+    return _ends(picture.name, states, model.graph.output, {entry.key: entry.value for entry in model.metadata_props})
 
 
-def _told(facts: Mapping[str, str]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(facts.get(FACT, "{}"))
-    return found
+def _ends(picture: str, states: Mapping[str, tuple[Any, int]], outputs: Sequence[Any], facts: Mapping[str, str]) -> Ends:
+    """From the name of the picture, type and channels of every other input, the outputs and the metadata."""
+    return Ends([picture, *states], [end.name for end in outputs], json.loads(facts.get(FACT, "{}")), states)
 
 
 def run(found: Ends, x: Tensor, frame: Frame) -> Tensor:

@@ -44,14 +44,14 @@ def parameter_of(walk: Walk, call: Call, place: int) -> str:
     return f"buffer {walk.model.origin.get(found.name, found).buffer}"
 
 
-def bias_of(call: Call, place: int, outputs: int, weights: int = 1) -> dict[str, Tensor]:
+def bias_of(call: Call, place: int, outputs: int) -> dict[str, Tensor]:
     """The bias as real numbers; where the file has no scale for its integers, by those of input and weights."""
     if not call.has(place):
         return {}
     value, stored = call.constant(place, "its bias"), call.stored[place]
     assert stored is not None
     if stored.scale is None and value.dtype.kind == "i":
-        value = value * _unit(call.stored[1 - weights], call.stored[weights])
+        value = value * _unit(call.stored[0], call.stored[1])
     if value.size != outputs:
         raise NotRead(f"{value.size} biases for {outputs} channels")
     return {"bias": tensor(value.reshape(-1))}

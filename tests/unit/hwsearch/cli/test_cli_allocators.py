@@ -29,11 +29,18 @@ def test_every_rule_is_listed_with_what_is_reconstructed(capsys: pytest.CaptureF
     assert next(entry for entry in found if entry["name"] == "snr_threshold")["reconstructed"]
 
 
-def test_the_exact_plan_costs_no_more_and_promises_no_less(capsys: pytest.CaptureFixture[str]) -> None:
-    found = ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=9KiB", "--allocator", "snr_threshold",
-                "--allocator", "water_filling")  # fmt: skip
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Two rules beside the exact solver, with 8 bits among the widths."""
+    out = tmp_path_factory.mktemp("compared") / "found.json"
+    rules = ("--allocator", "snr_threshold", "--allocator", "water_filling")
+    assert main(["allocators", "compare", *FEW, "--budget", "weights=9KiB", *rules, "--quiet", "--out", str(out)]) == 0
+    return json.loads(out.read_text())
+
+
+def test_the_exact_plan_costs_no_more_and_promises_no_less(compared: dict) -> None:
     problem = pose(Request(target="bitserial-npu", input_size=(64, 64), weight_bits=(2, 4, 8), activation_bits=(8,)))
-    for row in found["rows"]:
+    for row in compared["rows"]:
         rule, exact = row["rule"], row["exact"]
         assert exact["weight_bytes"] <= rule["weight_bytes"] <= 9 * 1024
         assert exact["predicted_db"] <= rule["predicted_db"] + 1e-9
@@ -49,26 +56,26 @@ def test_the_exact_plan_costs_no_more_and_promises_no_less(capsys: pytest.Captur
         assert row["tie"] == (abs(row["gain_db"]) <= row["gain_half_db"])
 
 
-def test_what_was_done_to_the_network_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["allocators", "compare", *FEW, "--allocator", "snr_threshold", "--branches", "mid_part.2=2", "--budget", "loss=3dB"]
-    assert main([*words, "--quiet", "--out", str(tmp_path / "found.json")]) == 0
-    assert json.loads((tmp_path / "found.json").read_text())["branches"] == {"mid_part.2": 2}
-    said = " ".join(capsys.readouterr().out.split())
-    assert "with low-rank branches (mid_part.2=2) on bitserial-npu for 64x64 pixels" in said
-
-
 def test_a_second_method_is_not_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("allocators", "compare", *FEW, "--method", "mse", "--method", "gptq")
     assert "by one quantization method" in ask(capsys, *words, code=2)["error"]["message"]
 
 
-def test_eight_bits_stand_beside_the_rules_where_they_are_offered(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--budget", "loss=3dB", "--allocator", "snr_threshold")
-    eight = ask(capsys, "allocators", "compare", *FEW, *words)["eight_bits"]
+def test_eight_bits_stand_beside_the_rules_where_they_are_offered(compared: dict) -> None:
+    eight = compared["eight_bits"]
     assert set(eight["weight_bits"].values()) == set(eight["activation_bits"].values()) == {8}
     assert (eight["weights_than_int8"], eight["tensors_than_int8"], eight["weights_than_fp32"]) == (1, 1, 4)
-    narrow = (*FEW[:4], "--weight-bits", "2,4", "--activation-bits", "8")
-    assert ask(capsys, "allocators", "compare", *narrow, "--budget", "weights=9KiB", *words[2:])["eight_bits"] is None
+
+
+def test_without_eight_bits_and_with_branches(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What was done to the network is said, and nothing stands beside the rules that was not offered."""
+    narrow = (*FEW[:4], "--weight-bits", "2,4", "--activation-bits", "8", "--budget", "loss=3dB")
+    words = ["allocators", "compare", *narrow, "--allocator", "snr_threshold", "--branches", "mid_part.2=2"]
+    assert main([*words, "--quiet", "--out", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["branches"], found["eight_bits"]) == ({"mid_part.2": 2}, None)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with low-rank branches (mid_part.2=2) on bitserial-npu for 64x64 pixels" in said
 
 
 def test_bit_gradients_can_be_fed_to_the_exact_solver(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from attention_block import shifted
 from onnx import helper
-from onnx_files import SIZES, difference, node, written
+from onnx_files import SIZES, array, difference, node, written
 from random_networks import quantize
 from torch import Tensor, nn
 
@@ -30,10 +30,6 @@ TOKENS, CHANNELS = SIZE[0] * SIZE[1] // 8, 32
 OWN = "com.microsoft"
 
 
-def _array(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
 def _file(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Any], opset: int = 13) -> Path:
     found = written(path, nodes, constants, opset=opset, sides=SIDES)
     model = onnx.load(found)
@@ -49,12 +45,12 @@ def _file(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Any], op
         ("QuickGelu", {"alpha": 1.5}, {}),
         ("Gelu", {}, {}),
         ("FastGelu", {}, {}),
-        ("FastGelu", {}, {"b": _array(32)}),
-        ("BiasGelu", {}, {"b": _array(32)}),
-        ("FusedConv", {"activation": "Relu", "pads": [1, 1, 1, 1]}, {"w": _array(4, 4, 3, 3), "b": _array(4)}),
-        ("FusedConv", {"activation": "LeakyRelu", "activation_params": [0.2]}, {"w": _array(2, 4, 3, 3)}),
-        ("FusedMatMul", {"alpha": 0.3, "transB": 1}, {"m": _array(5, 32)}),
-        ("FusedMatMul", {"alpha": 0.3, "transA": 1}, {"m": _array(24, 5)}),
+        ("FastGelu", {}, {"b": array(32)}),
+        ("BiasGelu", {}, {"b": array(32)}),
+        ("FusedConv", {"activation": "Relu", "pads": [1, 1, 1, 1]}, {"w": array(4, 4, 3, 3), "b": array(4)}),
+        ("FusedConv", {"activation": "LeakyRelu", "activation_params": [0.2]}, {"w": array(2, 4, 3, 3)}),
+        ("FusedMatMul", {"alpha": 0.3, "transB": 1}, {"m": array(5, 32)}),
+        ("FusedMatMul", {"alpha": 0.3, "transA": 1}, {"m": array(24, 5)}),
     ],
 )
 def test_functions_and_layers(kind: str, attrs: dict[str, Any], constants: dict[str, Any], tmp_path: Path) -> None:
@@ -67,7 +63,7 @@ def test_a_sum_in_a_convolution(tmp_path: Path) -> None:
         helper.make_node("Exp", ["x"], ["z"]),
         helper.make_node("FusedConv", ["x", "w", "b", "z"], ["y"], domain=OWN, pads=[1, 1, 1, 1], activation="Relu"),
     ]
-    assert difference(_file(tmp_path / "net.onnx", nodes, {"w": _array(4, 4, 3, 3), "b": _array(4)}), [SIZE]) < 1e-5
+    assert difference(_file(tmp_path / "net.onnx", nodes, {"w": array(4, 4, 3, 3), "b": array(4)}), [SIZE]) < 1e-5
 
 
 def _tokens() -> list[onnx.NodeProto]:
@@ -75,10 +71,10 @@ def _tokens() -> list[onnx.NodeProto]:
 
 
 CONSTANTS: dict[str, Any] = {
-    "tokens": np.array([1, TOKENS, CHANNELS]), "picture": np.array([1, -1, *SIZE]), "turn": _array(CHANNELS, CHANNELS) / 6,
-    "gamma": _array(CHANNELS, seed=1), "beta": _array(CHANNELS, seed=2), "bias": _array(CHANNELS, seed=3),
-    "w": _array(CHANNELS, 3 * CHANNELS, seed=4) / 6, "wide": _array(3 * CHANNELS, seed=5),
-    "narrow": _array(CHANNELS, 80, seed=7) / 6, "less": _array(80, seed=8), "mask": _array(1, 4, TOKENS, TOKENS, seed=6),
+    "tokens": np.array([1, TOKENS, CHANNELS]), "picture": np.array([1, -1, *SIZE]), "turn": array(CHANNELS, CHANNELS) / 6,
+    "gamma": array(CHANNELS, seed=1), "beta": array(CHANNELS, seed=2), "bias": array(CHANNELS, seed=3),
+    "w": array(CHANNELS, 3 * CHANNELS, seed=4) / 6, "wide": array(3 * CHANNELS, seed=5),
+    "narrow": array(CHANNELS, 80, seed=7) / 6, "less": array(80, seed=8), "mask": array(1, 4, TOKENS, TOKENS, seed=6),
     "four": np.array([1, TOKENS, 4, CHANNELS // 4]),
 }  # fmt: skip
 OF_TOKENS: dict[str, list[onnx.NodeProto]] = {
