@@ -200,7 +200,7 @@ def _own_functions(tree: ast.Module) -> set[str]:
 
 
 def _own_fields(tree: ast.Module) -> set[int]:
-    """``id`` of every ``self.NAME`` in a method of a module that declares NAME: such a name is what the module holds, even if an
+    """``id`` of every attribute of ``self`` that the module itself declares: such a name is what the module holds, even if an
     operator has the same."""
     found: set[int] = set()
     for owner in ast.walk(tree):

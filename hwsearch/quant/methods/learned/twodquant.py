@@ -6,7 +6,9 @@ weights alike. DQC trains all bounds together, for the mean absolute error of th
 unit features of the layers.
 
 Differences: 400 steps of 4 windows instead of 3000 of 32, hours there and minutes here; the rate is relative to where a bound
-began; weights are symmetric per channel, theirs have one range and a zero point per tensor.
+began; weights are symmetric per channel, theirs have one range and a zero point per tensor. The paper's equation divides a
+layer's distance, which is at most 2, by how many numbers the layer has, and sums over layers; here it is not divided, and the
+mean over layers is taken.
 """
 
 from __future__ import annotations
