@@ -3,8 +3,8 @@
 A copy is worth its while where reading all weights as often as blocks do takes longer from where they are stored than from the
 chip. It is made beside the operation before, as far as that hides it: a first slice of output channels, each further one while
 the array works on the slice before it; two buffers take the slices by turns. An operation in a cascade copies all of its weights
-or none. No copy is made where it would cost more than it saves: where the array is slower with it, or where the input could stay
-on the chip instead and saves more.
+or none. No copy is made where it would cost more than it saves: where the array is slower with it, where the input could stay on
+the chip instead and saves more, or where the result could, for a layer that waits for it.
 
 The rules are those of the scheduler of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: weight buffering), in own words. A slice's
 share of the encoded weights is taken to be its share of the channels. At that time all feature maps are taken to be where those
@@ -58,6 +58,7 @@ class Weighing(NamedTuple):
     in slices. ``inside``: its input is a rolling buffer. ``choice``: its input could stay on the chip whole. ``hides``: a copy
     can be made beside the operation before. ``full``: all that the layer reads and writes is still on the chip behind it.
     ``again``: the weights are those of the operation before, as in the two convolutions whose larger result stands for slopes.
+    ``reader``: the layer that first reads what the operation, with all that the output unit does as part of it, writes; -1: none.
     """
 
     row: int
@@ -72,6 +73,12 @@ class Weighing(NamedTuple):
     hides: bool = True
     full: bool = True
     again: bool = False
+    reader: int = -1
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the input as the scheduler counts them: not in bricks."""
+        return self.stripe.in_h * self.stripe.in_w * self.stripe.in_c * self.stripe.in_bytes
 
     def slice_bytes(self, channels: int) -> int:
         """Bytes of ``channels`` of the output channels."""
@@ -189,10 +196,11 @@ def sliced(op: Weighing, hidden: float, room: float, dominated: bool, array: Arr
     return None if len(ends) > 3 and depth / up(depth, block) < LEAST_FILLED else ends
 
 
-def decide(op: Weighing, before: Before, room: float, array: Array, homes: Homes) -> Buffered | None:
+def decide(op: Weighing, reader: Weighing | None, before: Before, room: float, array: Array, homes: Homes) -> Buffered | None:
     """The copy of an operation's weights, None: they are read from where they are stored.
 
     Args:
+        reader: the operation, with weights, that first reads its result; None where that has none.
         room: bytes on the chip that nothing else takes meanwhile.
     """
     channels, whole = op.whole.out_c, op.slice_bytes(op.whole.out_c)
@@ -229,7 +237,7 @@ def decide(op: Weighing, before: Before, room: float, array: Array, homes: Homes
     slack = before.cycles if ahead else STARTUP_CYCLES if begins else 0.0
     made = estimate(op, ends, array, homes, True, slack, double)
     offer = Offer(plain, made, sum(both), len(sizes) if begins else 0)
-    inputs = _inputs_beside(op, offer, before.room, room, homes)
+    inputs = _inputs_beside(op, offer, reader, before.room, room, array, homes)
     if inputs is None:
         return None
     without = max(plain.run, plain.weights, inputs)
@@ -240,8 +248,11 @@ def decide(op: Weighing, before: Before, room: float, array: Array, homes: Homes
     return Buffered(both, (len(sizes) - 1) % 2 if double else 0, ahead, ends[1] / channels, made.tail)
 
 
-def _inputs_beside(op: Weighing, offer: Offer, before: float, room: float, homes: Homes) -> float | None:
-    """Cycles of reading the inputs where a copy is made; None: the input stays on the chip instead and saves more.
+def _inputs_beside(
+    op: Weighing, offer: Offer, reader: Weighing | None, before: float, room: float, array: Array, homes: Homes
+) -> float | None:
+    """Cycles of reading the inputs where a copy is made; None: the input, or that of the ``reader``, stays on the
+    chip instead and saves more.
 
     Args:
         before: bytes on the chip that the operation before leaves.
@@ -250,12 +261,25 @@ def _inputs_beside(op: Weighing, offer: Offer, before: float, room: float, homes
     plain, made = offer.plain, offer.made
     if not op.choice or op.inside:
         return made.inputs
-    size = op.stripe.in_h * op.stripe.in_w * op.stripe.in_c * op.stripe.in_bytes
-    if size + offer.taken <= room:
-        return made.read / homes.onchip.input_rate + homes.onchip.read_latency
+    size, fits = op.input_bytes, op.input_bytes + offer.taken <= room
     kept = max(plain.run, plain.weights, plain.read / homes.onchip.input_rate + homes.onchip.read_latency)
     copied = max(made.full, made.weights, made.inputs)
-    return None if size < before and kept < copied and kept < made.inputs else made.inputs
+    if not fits and size < before and kept < copied and kept < made.inputs:
+        return None
+    if reader is not None and _leaves_room(op, offer, reader, before, room, array, homes):
+        return None
+    return made.read / homes.onchip.input_rate + homes.onchip.read_latency if fits else made.inputs
+
+
+def _leaves_room(op: Weighing, offer: Offer, reader: Weighing, before: float, room: float, array: Array, homes: Homes) -> bool:
+    """Whether no copy is made so that the result can stay on the chip for its ``reader``: that waits for its input, which is read
+    for more than twice as long as its weights, and the chip does not hold that beside the copy and the input of the operation."""
+    later = estimate(reader, [0, reader.whole.out_c], array, homes, False, 0.0, False)
+    waits = not later.run > max(later.weights, later.inputs) and later.inputs > 2 * later.weights > 0
+    if not waits or reader.input_bytes >= room or reader.input_bytes + op.input_bytes + offer.taken <= before:
+        return False
+    plain = offer.plain
+    return plain.run > max(plain.weights, plain.inputs) or later.inputs > offer.made.inputs
 
 
 def _with_copy(offer: Offer, inputs: float, dominated: bool) -> float:
@@ -297,7 +321,9 @@ def copies(
         for number, op in enumerate(each):
             room = float(free[row]) - (float(wanted[first : last + 1].sum() - wanted[row]) + more if last > first else 0.0)
             room, own, tail, cycles = max(room, 0.0), 0.0, 0.0, op.cycles
-            found = decide(op, before, room, array, homes) if op.weight_bytes else None
+            following = ops[op.reader][:1] if op.reader >= 0 else []
+            reader = following[0] if following and following[0].weight_bytes else None
+            found = decide(op, reader, before, room, array, homes) if op.weight_bytes else None
             made.slack[row][number] = before.cycles
             if found is not None:
                 made.found[row][number] = found

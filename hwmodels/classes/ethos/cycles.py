@@ -126,11 +126,11 @@ def read_run(op: Operation, blocks: Blocks) -> int:
 
 
 @compiled
-def write_run(op: Operation, blocks: Blocks, cores: int, element_bytes: int) -> int:
-    """Contiguous bytes of an output block."""
+def write_run(op: Operation, blocks: Blocks, cores: int, element_bytes: int, channels: int) -> int:
+    """Contiguous bytes of an output block in a tensor of so many ``channels``."""
     if op.out_brick:
         return BRICK * element_bytes * blocks.out_w * cores
-    if blocks.out_c <= BRICK and op.out_c * element_bytes == blocks.out_c:
+    if blocks.out_c <= BRICK and channels * element_bytes == blocks.out_c:
         return element_bytes * blocks.out_c * blocks.out_w
     return min(64, BRICK * element_bytes * cores, blocks.out_c * element_bytes)
 
@@ -142,7 +142,10 @@ def block_transfer(op: Operation, blocks: Blocks, array: Array, source: Port, ta
     element_bytes = op.word_bytes if op.word_bytes else op.out_bytes
     out = min(op.out_h, blocks.out_h) * min(op.out_w, blocks.out_w) * min(op.out_c, blocks.out_c) * element_bytes
     read = source.read_latency + bursts(source, read_run(op, blocks), size) / source.bytes_per_cycle
-    write = target.write_latency + bursts(target, write_run(op, blocks, array.cores, element_bytes), out) / target.bytes_per_cycle
+    write = (
+        target.write_latency
+        + bursts(target, write_run(op, blocks, array.cores, element_bytes, op.out_c), out) / target.bytes_per_cycle
+    )
     return read, write
 
 
@@ -252,5 +255,5 @@ def written_bytes(op: Operation, blocks: Blocks, array: Array, target: Port) -> 
     """Bytes that the memory of the output moves for the whole operation."""
     channels = max(op.out_c, op.written_c)
     elements = float(op.out_h * op.out_w * (up(channels, BRICK) if op.out_brick else channels))
-    run = write_run(op, blocks, array.cores, op.out_bytes)
+    run = write_run(op, blocks, array.cores, op.out_bytes, channels)
     return elements if op.word_bytes else bursts(target, run, elements * op.out_bytes)

@@ -274,6 +274,8 @@ class Pricing:
         opens = row == 0 or (row == 1 and staged.is_copy(self.workload, self.owner, 0))
         source = self.workload.tensors[layer.inputs[0]].producer
         choice = source >= 0 and not isinstance(self.workload.layers[source].work, Move)
+        # In the order of execution, as the compiler lists who reads a tensor.
+        reader = min(self.workload.tensors[self.workload.layers[self.turns.get(row, self._last(row))].output].readers, default=-1)
         for part in found[row]:
             op, blocks = self._written(row, part.operation), self._cut(part.operation, rows, self.turns.get(row))
             latency = self.homes.weights.read_latency
@@ -286,7 +288,7 @@ class Pricing:
             full = len(found[row]) == 1 or not layer.moves("concat")
             sliced = row not in self.turns
             again = row > 0 and copied > 0 and self.owner[row] == self.owner[row - 1] and weights[row - 1] > 0
-            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, not opens, full, again))
+            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, not opens, full, again, reader))
         return made
 
     def _schedule(self, a: int, capacity: float) -> Schedule:

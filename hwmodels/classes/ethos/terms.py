@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.classes.ethos.blocks import PAIRWISE, SPLIT_DEPTH, Array, Blocks, Operation, up
+from hwmodels.classes.ethos.blocks import BRICK, PAIRWISE, SPLIT_DEPTH, Array, Blocks, Operation, up
 from hwmodels.classes.ethos.cycles import CHANNEL_CONSTANT_BYTES, Port, fetches, operation_cycles, read_bytes, written_bytes
 from hwmodels.compiled import compiled
 
@@ -125,8 +125,8 @@ def operation_terms(
     if weight_bytes == 0.0:
         return work, 0.0, maps, max(cycles, maps)
     passes = fetches(op, blocks)
-    # The U85 fetches biases and scales of whole micro-blocks.
-    channels = up(op.out_c, blocks.micro_c) if array.buffers[0] > 0 else op.out_c
+    # The U85 fetches biases and scales of whole micro-blocks, and of whole bricks.
+    channels = up(op.out_c, max(blocks.micro_c, BRICK)) if array.buffers[0] > 0 else op.out_c
     streamed, constants = weight_bytes * passes, float(CHANNEL_CONSTANT_BYTES * channels * passes)
     at = homes.weights_at
     if place.copy == COPIED:

@@ -23,7 +23,7 @@ LAYER = Weighing(0, OP, OP, choose_blocks(OP, ARRAY), 1e6, 34528.0)
 
 def test_hidden_whole() -> None:
     """A copy that the operation before hides is one slice, made beside it."""
-    made = decide(LAYER, Before(1e6, ROOMY, False), ROOMY, ARRAY, HOMES)
+    made = decide(LAYER, None, Before(1e6, ROOMY, False), ROOMY, ARRAY, HOMES)
     assert made is not None
     assert made.sizes == (LAYER.slice_bytes(64), 0)
     assert made.ahead
@@ -32,7 +32,7 @@ def test_hidden_whole() -> None:
 
 def test_first_layer() -> None:
     """Vela prints depth slices of 0, 16, 64 for a first layer of 64 channels, and two buffers for all of its weights."""
-    made = decide(LAYER._replace(hides=False), Before(0.0, np.inf, True), ROOMY, ARRAY, HOMES)
+    made = decide(LAYER._replace(hides=False), None, Before(0.0, np.inf, True), ROOMY, ARRAY, HOMES)
     assert made is not None
     assert made.sizes == (LAYER.slice_bytes(16), LAYER.slice_bytes(48))
     assert not made.ahead
@@ -44,7 +44,29 @@ def test_little_room() -> None:
     ends = sliced(LAYER, 1e6, 20000.0, False, ARRAY, HOMES)
     assert ends is not None
     assert max(LAYER.slice_bytes(b - a) for a, b in pairwise(ends)) <= 10000
-    assert decide(LAYER, Before(1e6, ROOMY, False), 1000.0, ARRAY, HOMES) is None
+    assert decide(LAYER, None, Before(1e6, ROOMY, False), 1000.0, ARRAY, HOMES) is None
+
+
+def test_room_for_a_reader() -> None:
+    """The copy is not made where the result then stays on the chip for a layer that waits for it, and where that needs its bytes.
+
+    On a U85-1024 64 channels of 100x100 pixels are 640,000 bytes. The layer behind makes two channels of them: it waits for them.
+    """
+    device = catalogue.load("ethos-u85-1024")
+    array, homes = array_of(described(device)[0]), homes_of(device)
+    size = 640_000
+    op = OP._replace(in_h=100, in_w=100, out_h=100, out_w=100, out_c=64)
+    thin = op._replace(out_c=2, kernel_h=1, kernel_w=1)
+    layer = Weighing(0, op, op, choose_blocks(op, array), 1e6, 34528.0)
+    reader = Weighing(1, thin, thin, choose_blocks(thin, array), 1e4, 128.0)
+    copy = layer.slice_bytes(64)
+    assert op.in_h * op.in_w * op.in_c == layer.input_bytes == reader.input_bytes == size
+    enough, short = 2.0 * size + copy, 2.0 * size + copy - 1
+    assert decide(layer, reader, Before(1e6, enough, False), enough, array, homes) is not None
+    assert decide(layer, None, Before(1e6, short, False), enough, array, homes) is not None
+    assert decide(layer, reader, Before(1e6, short, False), enough, array, homes) is None
+    busy = reader._replace(whole=op, stripe=op, blocks=layer.blocks, weight_bytes=34528.0)
+    assert decide(layer, busy, Before(1e6, short, False), enough, array, homes) is not None
 
 
 def test_slices_that_rounding_makes_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
