@@ -349,7 +349,7 @@ class ArrayTwin:
 
         if not weights:
             return {"compute": work, "weight": 0.0, "activation": slowest(maps), "latency": max(cycles, slowest(maps))}
-        constants = 10 * (fill(op.out_c, cut.micro[2]) if self.separate else op.out_c) * spots
+        constants = 10 * (fill(op.out_c, max(cut.micro[2], 16)) if self.separate else op.out_c) * spots
         stream = [(stored_in, "weight", weights * spots), (stored_in, "constant", constants)]
         weight, latency = slowest(stream), max(cycles, slowest(maps + stream))
         if stored_in != "onchip" and copy != "never":

@@ -36,7 +36,7 @@ def test_shipped_agreement_is_what_the_models_give_today(shared: Path) -> None:
     assert {entry.source for entry in agreement.parse(agreement.FILE.read_text(encoding="utf-8"))} == sources
 
 
-REPEATED = [figure for figure in whole_files.figures() if figure.seed == 1403]
+REPEATED = [figure for figure in whole_files.figures() if figure.seed == 1603]
 
 
 @pytest.mark.parametrize("target", sorted({figure.target for figure in REPEATED}))
