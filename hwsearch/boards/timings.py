@@ -47,6 +47,8 @@ SECONDS = {
     **dict.fromkeys(("us", "usec", "microsecond", "microseconds"), "us"),
     **dict.fromkeys(("s", "sec", "second", "seconds"), "s"),
 }
+THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
+"""A number whose comma may be one of decimals or of thousands."""
 REMARKS = ("#", "sep=")
 """What lines begin with that are none of the table."""
 LONGEST_S = 86_400.0
@@ -160,7 +162,12 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
     problems, remarks = list[str](), list[str]()
     times = [place for place, name in enumerate(names) if name in LATENCIES]
     # Spreadsheets separate by semicolons where a comma is one of decimals; a point is then one of thousands.
-    commas = separator == ";" and any("," in cells[place] for _, cells in body for place in times if place < len(cells))
+    written = [cells[place].strip() for _, cells in body for place in times if place < len(cells) and "," in cells[place]]
+    commas = separator == ";" and bool(written)
+    if commas and all(THOUSANDS.fullmatch(cell) for cell in written):
+        remarks.append(
+            f"{written[0]!r} is read as {written[0].replace(',', '.')}, beside semicolons: leave commas of thousands out."
+        )
     for line, cells in body:
         if len(cells) != len(names):
             comma = "; a number with a decimal comma needs semicolons between the cells" if separator == "," else ""

@@ -188,13 +188,16 @@ class _Aside(logging.Handler):
     """Log records as lines on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        terminal.aside(self.format(record))
+        text = self.format(record)
+        terminal.LOGGED.add(text)
+        terminal.aside(text)
 
 
 @contextmanager
 def _heard(quiet: bool) -> Iterator[None]:
     """Warnings of our packages go to stderr; those of libraries are not for the person at the terminal."""
     handler = _Aside()
+    terminal.LOGGED.clear()
     loggers = [logging.getLogger(package) for package in ("hwmodels", "searchspaces", "hwsearch")]
     before = [(logger.propagate, logger.level) for logger in loggers]
     for logger in loggers:

@@ -32,6 +32,10 @@ PIPE_WIDTH = 200
 """Columns for tables that go to a file or a pipe, where nobody can say how wide the reader's window is."""
 
 
+LOGGED: set[str] = set()
+"""What the packages have logged during this command, which is on stderr already."""
+
+
 @dataclass(frozen=True)
 class Terminal:
     """Where a command speaks. ``as_json``: one document on stdout. ``quiet``: no progress and no remarks."""
@@ -47,8 +51,8 @@ class Terminal:
             render(people())
 
     def remark(self, text: str) -> None:
-        """A sentence on stderr that is not the result."""
-        if not self.quiet:
+        """A sentence on stderr that is not the result; one that was logged when it was found is not said again."""
+        if not self.quiet and text not in LOGGED:
             aside(text)
 
     def remarks(self, texts: Iterable[str]) -> None:

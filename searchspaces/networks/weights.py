@@ -63,14 +63,30 @@ def read_weights(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
     Args:
         wanted: the network's state dict, whose names are looked for; sizes may differ.
     Raises:
-        FileError: not there, damaged, not weights, a pickle that would run code, or a weight that is not finite.
+        FileError: not there, damaged, not weights, a pickle that would run code, or a weight that is no real number or not
+            finite.
     """
     found = checkpoint.read(path)
     chosen = choose(found.tensors, wanted, path)
+    _check_real(chosen.state, wanted, path)
     remarks = list(chosen.remarks)
     if found.unread:
         remarks.append(f"not read, because loading them could run code: {', '.join(found.unread)}")
     return Weights(as_numbers(chosen.state, path), tuple(f"{Path(path).name}: {remark.removesuffix('.')}." for remark in remarks))
+
+
+def _check_real(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raises FileError where a file holds integers in the place of a network's real numbers."""
+    real = {key for key, value in wanted.items() if value.is_floating_point()}
+    integers = [key for key, value in state.items() if key in real and not value.is_floating_point()]
+    if integers:
+        kind = str(state[integers[0]].dtype).removeprefix("torch.")
+        raise FileError(
+            f"{path}: integers where the network has real numbers: "
+            f"{integers[0]} is of {kind} ({len(integers)} of {len(real)} tensors)",
+            "Integers of a quantized network mean nothing without its scales: give the weights of the floating-point network, "
+            "or a quantized model file (.onnx, .tflite) by --model.",
+        )
 
 
 def as_numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:

@@ -102,6 +102,19 @@ def test_tables_as_spreadsheets_and_people_write_them(tmp_path: Path, truth: dev
     assert [m.workload.tensors[0].height for m in found] == [90, 90]
 
 
+@pytest.mark.parametrize(("cells", "told"), [(("3,250", "1,500"), True), (("3,250", "1,5"), False), (("0,003", "1,500"), False)])
+def test_a_comma_that_could_be_one_of_thousands_is_told(
+    tmp_path: Path, truth: device.Device, cells: tuple[str, str], told: bool
+) -> None:
+    """Where no other number of the column shows that it is one of decimals."""
+    path = tmp_path / "t.csv"
+    path.write_text(PLAIN.replace(",", ";").replace("3.25", cells[0]).replace("1.5", cells[1]))
+    found = timings.read(path, truth)
+    assert found.measurements[1].latency_s == pytest.approx(1.5e-3)
+    assert [remark for remark in found.remarks if "'3,250' is read as 3.250" in remark] == list(found.remarks)
+    assert bool(found.remarks) == told
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -284,6 +284,22 @@ def test_a_weight_that_is_not_finite_is_named(state: State, tmp_path: Path) -> N
         load("fsrcnn", 2, tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int32, torch.bool])
+def test_integers_are_no_weights(state: State, tmp_path: Path, kind: torch.dtype) -> None:
+    """What is left of a quantized network without its scales."""
+    torch.save({key: (100 * value).to(kind) for key, value in state.items()}, tmp_path / "w.pth")
+    with pytest.raises(FileError, match=r"integers where the network has real numbers: .* \(16 of 16 tensors\)"):
+        load("fsrcnn", 2, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_real_numbers_are(state: State, tmp_path: Path, kind: torch.dtype) -> None:
+    torch.save({key: value.to(kind) for key, value in state.items()}, tmp_path / "w.pth")
+    weight = load("fsrcnn", 2, tmp_path / "w.pth").module.state_dict()["first_part.0.weight"]
+    assert weight.dtype == torch.float32
+    torch.testing.assert_close(weight, state["first_part.0.weight"], rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize("part", ["weight", "bias"])
 def test_a_module_that_is_not_finite_is_refused_before_tracing(tmp_path: Path, value: str, part: str) -> None:
