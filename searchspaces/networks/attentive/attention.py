@@ -11,9 +11,9 @@ Convolution = Callable[..., nn.Module]
 """``convolution(inputs, outputs, stride=1, padding=1)``: a 3x3 convolution, or what stands for one."""
 
 
-def conv3(inputs: int, outputs: int) -> nn.Conv2d:
+def conv3(inputs: int, outputs: int, stride: int = 1, padding: int = 1) -> nn.Conv2d:
     """A plain 3x3 convolution."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding)
 
 
 def weighting(channels: int, reduction: int) -> nn.Sequential:

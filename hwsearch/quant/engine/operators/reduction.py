@@ -69,11 +69,11 @@ def mean_once(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep
     return y.clamp(np.rint(real).astype(np.float64) + y.zero_point)
 
 
-def sum_of(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...]) -> np.ndarray:
+def sum_of(x: np.ndarray, grid: Grid, y: Grid, axes: tuple[int, ...], *, keep: bool = True) -> np.ndarray:
     """SUM over ``axes``, TFLite Micro.
 
     Raises:
         RuntimeLimit: so many codes that the runtime's 32 bits could overflow.
     """
-    totals, _ = _totals(x, grid, axes, keep=True)
+    totals, _ = _totals(x, grid, axes, keep)
     return _rescaled(totals, *quantize_multiplier(float(grid.step) / float(y.step)), y)

@@ -145,7 +145,7 @@ def test_effort_is_what_trainings_may_cost(
         seen: list[str] = []
         calibration.finished(plan, progress=lambda what, share, seen=seen: seen.append(what), effort=effort)
         counts.append(len(seen))
-    assert 3 <= counts[0] <= 8
+    assert 3 <= counts[0] <= 9  # of each loop: two polishings, one training
     assert counts[1] > 2 * counts[0]
 
 
