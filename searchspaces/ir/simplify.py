@@ -137,8 +137,9 @@ CHANNELS_LAST, CHANNELS_FIRST = Permute((0, 2, 3, 1)), Permute((0, 3, 1, 2))
 
 def _normalize_in_place(nodes: list[Node]) -> None:
     """A picture whose channels are put last for a normalization, and back, is normalized where it stands."""
-    by_name, readers = {node.name: node for node in nodes}, _readers(nodes)
-    for node in list(nodes):
+    for name in [node.name for node in nodes if isinstance(node.op, LayerNorm | RmsNorm | UnitNorm)]:
+        by_name, readers = {node.name: node for node in nodes}, _readers(nodes)
+        node = by_name[name]  # as it is now: what it reads may have been another norm's order back
         if not isinstance(node.op, LayerNorm | RmsNorm | UnitNorm) or node.op.axes not in ((-1,), (3,)):
             continue
         turned, behind = by_name[node.inputs[0]], readers.get(node.name, [])

@@ -163,7 +163,7 @@ def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
     """
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     roots, called = {id(_root(call.func)) for call in calls}, {id(call.func) for call in calls}
-    functions, fields = _own_functions(tree), _own_fields(tree)
+    functions, known = _own_functions(tree), called | _own_fields(tree)
     for call in calls:
         if (what := _harmful_call(call.func, functions, methods)) is not None:
             return f"a call of {what}"
@@ -179,7 +179,7 @@ def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
                 return f"another meaning of {name}"
             case ast.FunctionDef(name=name) if name in ("getattr", *ROOTS):
                 return f"another meaning of {name}"
-            case ast.Attribute(attr=name) if id(node) not in called | fields and _is_operator(name) and not _is_known(name):
+            case ast.Attribute(attr=name) if id(node) not in known and _is_operator(name) and not _is_known(name):
                 return f"{name}, which is not called"
             case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]) if _is_operator(
                 name

@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from block_networks import LayerNorm2d
 from torch import Tensor, nn
 
-from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.simplify import simplify
 from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Relu
 from searchspaces.ops.moves.move import Permute
 from searchspaces.ops.reductions.norm import LayerNorm, Norm
 from searchspaces.tracing.trace import trace
@@ -80,6 +83,17 @@ def test_one_operator_where_the_picture_stands(name: str) -> None:
     assert (kinds[1], kinds[3]) == (Conv, Conv)
     assert issubclass(kinds[2], Norm)
     assert all(node.op.axes == (1,) for node in graph.nodes if isinstance(node.op, LayerNorm))
+
+
+def test_one_behind_another() -> None:
+    """The second is turned by what reads the first one's order back: files may write both orders, which tracing joins."""
+    turned = [Permute(LAST), LayerNorm((-1,)), Permute(FIRST)]
+    nodes = [Node("input", Input(3))]
+    for number, op in enumerate([*turned, *turned, Relu()]):
+        nodes.append(Node(f"n{number}", op, (nodes[-1].name,)))
+    found = simplify(nodes)
+    assert [(node.op, node.inputs) for node in found[1:3]] == [(LayerNorm((1,)), ("input",)), (LayerNorm((1,)), (found[1].name,))]
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize("name", MORE)
