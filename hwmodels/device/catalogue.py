@@ -6,10 +6,14 @@ from hwmodels.device.device import Device
 
 
 def names() -> list[str]:
-    """Names of all devices: those that come with the package, sorted, then those of other packages and of plug-ins."""
+    """Names of all devices: those that come with the package, sorted, then those of other packages and of plug-ins.
+
+    Raises:
+        FileError: one of them has a name or an alias by which another one is called.
+    """
     from hwmodels.device import reader
 
-    return list(reader.DEVICES)
+    return reader.names()
 
 
 def load(name_or_path: str) -> Device:

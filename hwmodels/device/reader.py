@@ -65,12 +65,27 @@ def _aliases_of(path: Path) -> tuple[str, ...]:
     return tuple(map(str, _parsed(read_text(path), str(path)).get("aliases", ())))
 
 
-def aliases() -> dict[str, str]:
-    """alias -> name, of all devices; a name, and what came first, goes before."""
+def names() -> list[str]:
+    """See ``catalogue.names``."""
+    if any(path.parent != FOLDER for path in DEVICES.values()):
+        called()
+    return list(DEVICES)
+
+
+def called() -> dict[str, str]:
+    """What devices are called, by name or alias -> their names.
+
+    Raises:
+        FileError: two are called the same; which of them is meant must not depend on an order.
+    """
     found: dict[str, str] = {}
     for name, path in DEVICES.items():
-        for alias in _aliases_of(path):
-            found.setdefault(alias, name)
+        for text in (name, *_aliases_of(path)):
+            if (other := found.setdefault(text, name)) != name:
+                raise FileError(
+                    f"two devices are called {text!r}: {other} in {DEVICES.origin(other)} and {name} in {DEVICES.origin(name)}",
+                    "Take the name or the alias out of one of them, or leave its plug-in or package out.",
+                )
     return found
 
 
@@ -79,13 +94,13 @@ def load(name_or_path: str) -> Device:
     if name_or_path.endswith(".toml") or "/" in name_or_path or "\\" in name_or_path:
         return _load_path(Path(name_or_path))
     name = name_or_path.strip().lower()
-    if name not in DEVICES:
-        others = aliases()
-        if name not in others:
-            near = closest(name, [*DEVICES, *others])
+    if name not in names():
+        known = called()
+        if name not in known:
+            near = closest(name, known)
             hint = f"{near} `hwsearch devices` lists them; a device file is given by its path, ending in .toml."
             raise UsageError(f"unknown device {name_or_path!r}", hint)
-        name = others[name]
+        name = known[name]
     if name == "host" and (own := user_folder() / "host.toml").is_file():
         return _load_path(own)
     return _load_path(DEVICES[name])

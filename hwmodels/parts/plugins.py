@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.parts import elsewhere
 
 ENDINGS = (".py", ".toml")
 
@@ -116,6 +117,7 @@ def execute(path: Path, source: bytes, name: str) -> ModuleType:
     Raises:
         FileError: it fails.
     """
+    elsewhere.executed(path)
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses look their module up while they are made
@@ -124,7 +126,8 @@ def execute(path: Path, source: bytes, name: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # a script ends the process where it is done
         del sys.modules[name]
-        raise FileError(f"{path}: cannot be imported ({type(error).__name__}: {error})", _advice(error)) from error
+        place = elsewhere.place_of(error) or path
+        raise FileError(f"{place}: cannot be imported ({type(error).__name__}: {error})", _advice(error)) from error
     finally:
         sys.path.pop(0)
     return module

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from hwmodels.errors import FileError, UsageError, closest
-from hwmodels.parts import plugins
+from hwmodels.parts import elsewhere, plugins
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -109,9 +109,10 @@ class Registry(Mapping[str, T]):
     def _of_packages(self) -> Iterator[Part[T]]:
         for entry in _entry_points(self._group):
             origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            elsewhere.loaded(entry.module)
             try:
                 held = list(self._parts_in(entry.name, entry.load()))
-            except Exception as error:  # nobody named this package for this command: the others must stay usable
+            except (Exception, SystemExit) as error:  # nobody named this package for this command: the others must stay usable
                 _log.warning("%s: its %s %r cannot be used (%s: %s)", origin, self._kind, entry.name, type(error).__name__, error)
                 continue
             if not held:

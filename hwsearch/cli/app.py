@@ -27,7 +27,7 @@ import typer
 from typer.main import get_command
 
 from hwmodels.errors import FileError, HwsearchError
-from hwmodels.parts import plugins, settings
+from hwmodels.parts import elsewhere, plugins, settings
 from hwsearch.cli import terminal
 from hwsearch.cli.commands import catalogue, estimate, export, front, inspect, optimize, plans, questions, worker
 from hwsearch.documents.files import DISK_FULL
@@ -245,8 +245,14 @@ def _unexpected(error: Exception, as_json: bool) -> int:
         return 1
     if os.environ.get(TRACEBACK):
         terminal.aside(redacted(traceback.format_exc()))
-    message = f"this is a bug in hwsearch ({type(error).__name__}: {error})"
-    terminal.report(
-        type(error).__name__, message, f"Set {TRACEBACK}=1 to see where it happened, and please report it.", 1, as_json
-    )
+    if (place := elsewhere.place_of(error)) is not None:
+        told = elsewhere.failed(error, place)
+        terminal.report_error(told, as_json)
+        return told.exit_code
+    used = [plugin.path.name for plugin in plugins.in_use() if plugin.path.suffix == ".py"]
+    giver = f", or comes of what {' or '.join(used)} gave" if used else ""
+    message = f"this is a bug in hwsearch{giver} ({type(error).__name__}: {error})"
+    judged = f"{elsewhere.advice('check_...')} " if used else ""
+    hint = f"{judged}Set {TRACEBACK}=1 to see where it happened, and please report it."
+    terminal.report(type(error).__name__, message, hint, 1, as_json)
     return 1

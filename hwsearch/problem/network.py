@@ -40,7 +40,14 @@ def found_network(request: Request) -> LoadedNetwork:
         return file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges, made=made)
     if request.model is not None:
         _check_model(request.model)
-        return registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges, made=made)
+        return registry.load_file(
+            request.model,
+            weights=request.weights,
+            scale=request.scale,
+            enlarges=enlarges,
+            made=made,
+            asked=request.input_size,
+        )
     if request.network == through_spandrel.NAME:
         return through_spandrel.load(request.weights, request.scale, request.arguments, made)
     if made is not None:

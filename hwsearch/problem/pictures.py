@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from hwmodels.errors import UsageError
+from torch import Tensor
+
+from hwmodels.errors import FileError, UsageError
+from hwmodels.parts.elsewhere import advice, given
 from hwsearch.problem.request import Request
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tasks import registry as tasks
-from searchspaces.tasks.task import Signature, Task
+from searchspaces.tasks.task import Samples, Signature, Task
 from searchspaces.tracing.recurrent import Recurrent
 
 QUICK_CROPS = 4
@@ -52,7 +55,7 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
     a problem takes.
 
     Raises:
-        FileError: they cannot be used, or are smaller than the one size that the network takes.
+        FileError: they cannot be used, are smaller than the one size that the network takes, or the task gives no samples.
     """
     task = choose_task(request, network)
     if isinstance(network.module, Recurrent) and not task.sequences:
@@ -60,7 +63,20 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
             f"{network.name} keeps state between the frames of a video, and samples of the task {task.name} are single pictures",
             f"Ask for --task {' or '.join(name for name, other in tasks.known().items() if other.sequences)}.",
         )
-    found = task.samples(request.images, request.seed, network.module)
+    found = _looked_at(task.samples(request.images, request.seed, network.module), task)
     step = max(1, min(QUICK_CROPS, len(found.calibration) // 2)) if request.quick else 1  # calibration needs two
     crops = found.calibration[::step]
     return Pictures(task.fitted(crops), found.sources, task.fitted(found.search), task.fitted(found.evaluation), task)
+
+
+def _looked_at(samples: Samples, task: Task) -> Samples:
+    """What a task, which may be somebody else's, gave. Raises FileError where a role has no samples, or inputs that are none."""
+    name, check = f"the task {task.name}", "check_task"
+    given(samples, Samples, name, check)
+    for role in ("calibration", "search", "evaluation"):
+        found = getattr(samples, role)
+        if not found:
+            raise FileError(f"{name} gave no samples for the {role}", advice(check))
+        for sample in found:
+            given(sample.low, Tensor, f"the input (`low`) of a sample for the {role} of {name}", check)
+    return samples

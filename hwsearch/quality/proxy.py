@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hwmodels.errors import FileError
+from hwmodels.parts.elsewhere import advice, given
+from hwsearch.quality.damage import Damage
+
 if TYPE_CHECKING:
-    from hwsearch.quality.damage import Damage
     from hwsearch.quant.calibrate import Calibration
     from searchspaces.tasks.task import Sample, Task
 
 
 OUTPUT_SQNR = "output_sqnr"
 """The built-in proxy that quantizes one layer or tensor and looks at the output."""
+CHECK = "check_proxy"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,14 @@ class ProxyInfo:
         progress: Callable[[str, float], None] | None = None,
         task: Task | None = None,
     ) -> Damage:
-        """The damage of every choice of a calibrated network on some samples of a task."""
+        """The damage of every choice of a calibrated network on some samples of a task.
+
+        Raises:
+            FileError: the function of the proxy, which may be somebody else's, gives no such table.
+        """
         built_in = f"hwsearch.quality.proxies.{self.name}"
         function: Callable[..., Damage] = self.function or importlib.import_module(built_in).measure
-        return function(calibration, samples, seed, progress, task)
+        damage = given(function(calibration, samples, seed, progress, task), Damage, f"the proxy {self.name}", CHECK)
+        if damage.noise.shape != (asked := calibration.space.allowed.shape):
+            raise FileError(f"the proxy {self.name} gave noise {damage.noise.shape}, and the space has {asked}", advice(CHECK))
+        return damage

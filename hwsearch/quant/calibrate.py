@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import INT8, Float
+from hwmodels.parts.elsewhere import given
 from hwsearch.quant import methods
 from hwsearch.quant.cache import Beside, MethodCache
 from hwsearch.quant.engine.simulate import Prepared, simulate
@@ -95,7 +96,9 @@ class Calibration:
         self.space, self.method, self._seen = space, method, seen
         self._caches = {} if caches is None else caches
         if method not in self._caches:
-            self._caches[method] = self._cached(methods.load(method).observe(seen))
+            self._caches[method] = self._cached(
+                given(methods.load(method).observe(seen), Method, f"observe of the method {method}", "check_method")
+            )
         self._cache = self._caches[method]
         self.graph = self._cache.graph
         split = len(space.layer_names)

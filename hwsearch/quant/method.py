@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,6 +93,7 @@ class Draft:
         return torch.cat([squares(picture, h, w) for picture in self.pictures])
 
 
+@runtime_checkable
 class Method(Protocol):
     """One way to find number formats and integers, ready to answer for one network.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import FileError, UsageError, closest
+from hwmodels.parts.elsewhere import place_of
 from hwmodels.parts.plugins import execute
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class OwnCode:
         try:
             made = maker(**self.arguments)
         except (Exception, SystemExit) as error:
-            raise FileError(f"{self.file}: {self.call} failed ({type(error).__name__}: {error})") from error
+            raise FileError(f"{place_of(error) or self.file}: {self.call} failed ({type(error).__name__}: {error})") from error
         if not isinstance(made, nn.Module):
             raise UsageError(f"{self.file}: {self.call} returned {type(made).__name__}, not a torch.nn.Module")
         return unwrapped(made, str(self))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.parts.elsewhere import reason
 from searchspaces.data.scale import Scale
 from searchspaces.networks import input_channels, ratio
 from searchspaces.networks.several_outputs import picture_alone
@@ -83,7 +84,12 @@ def in_single_precision(module: nn.Module, target: str) -> tuple[str, ...]:
 
 
 def picture_of(
-    module: nn.Module, target: str, made: input_channels.InputChannels | None = None, *, others: bool = False
+    module: nn.Module,
+    target: str,
+    made: input_channels.InputChannels | None = None,
+    *,
+    others: bool = False,
+    asked: Size | None = None,
 ) -> tuple[int, Size]:
     """Channels of the pictures that a module reads, 1 or 3, and a size that it takes.
 
@@ -93,6 +99,7 @@ def picture_of(
     Args:
         made: what the module makes of pictures first (``InputChannels.before``).
         others: whether it may read as many channels as its first convolution does, which no picture has.
+        asked: a size that somebody says the module takes; it is tried after the usual ones.
     Raises:
         UsageError: it has nothing that reads pictures, or reads other channels.
         FileError: it runs on no picture.
@@ -101,15 +108,15 @@ def picture_of(
     if not convs and not any(True for _ in module.parameters()):
         raise UsageError(f"{target}: it has no convolution, nor other weights", "A network must read pictures.")
     first = [conv.in_channels for conv in convs[:1]]
-    reason, runs = "", list[tuple[int, Size]]()
+    failed, runs = "", list[tuple[int, Size]]()
     own = [count for count in first if others or count in input_channels.PICTURES]
     for channels in dict.fromkeys((*own, *input_channels.PICTURES)):
-        for size in _whole(1 if made is None else made.multiple):
+        for size in (*_whole(1 if made is None else made.multiple), *([asked] if asked else [])):
             try:
                 with torch.no_grad():
                     found = module(torch.zeros(1, channels, *size))
             except Exception as error:  # whatever the module's own code raises
-                reason = reason or f"{type(error).__name__}: {error}"
+                failed = failed or reason(error)
                 continue
             runs.append((channels, size))
             if not isinstance(found, Tensor) or found.shape[1:2] == (channels,) or channels not in input_channels.PICTURES:
@@ -121,12 +128,14 @@ def picture_of(
         made.picture(first[0])  # which tells what does not fit
     elif first and first[0] not in (1, 3):
         raise UsageError(
-            f"{target}: its first convolution reads {first[0]} channels, and it runs on pictures of neither 1 nor 3 ({reason})",
+            f"{target}: its first convolution reads {first[0]} channels, and it runs on pictures of neither 1 nor 3 ({failed})",
             input_channels.ways(first[0]) or "A network must read pictures of 1 (luma) or 3 (RGB) channels.",
         )
     raise FileError(
-        f"{target}: the network fails on every picture that was tried, from 8x8 to 256x256 pixels ({reason})",
-        "Run it yourself on a picture of a size that it takes: is it so in your own code?",
+        f"{target}: the network fails on every picture that was tried, from 8x8 to 256x256 pixels"
+        f"{f' and {asked[0]}x{asked[1]}' if asked else ''} ({failed})",
+        "Run it yourself on a picture of a size that it takes: is it so in your own code? Where that is one size alone, give it: "
+        "--input HxW (height x width).",
     )
 
 
@@ -149,7 +158,7 @@ def scale_of(module: nn.Module, channels: int, size: Size, target: str) -> tuple
             if said is not None:
                 output = module(torch.zeros(1, channels, *size))
     except Exception as error:
-        raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
+        raise FileError(f"{target}: the network fails on a small picture ({reason(error)})") from error
     if not isinstance(output, Tensor):
         raise UsageError(
             f"{target}: a picture of {channels}x{size[0]}x{size[1]} becomes {type(output).__name__}",

@@ -172,6 +172,7 @@ def load_file(
     enlarges: bool = True,
     made: InputChannels | None = None,
     of_pictures: bool = True,
+    asked: tuple[int, int] | None = None,
 ) -> LoadedNetwork:
     """A person's own network: ``path/to/file.py:callable`` or ``path/to/file.py:callable(key=value)`` (see ``own_code``), where
     the call returns an ``nn.Module`` that maps ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of
@@ -184,6 +185,7 @@ def load_file(
         enlarges: whether the output must be a picture of ``scale`` times the size; else it may be anything, and the scale is 1.
         made: how what it reads is made from a picture, where that is not the picture itself; the scale is that of the picture.
         of_pictures: whether it must read pictures; else it may read other channels, and its scale is then 1.
+        asked: height and width of a picture that it is said to take, if it takes none of the usual ones.
     Raises:
         UsageError: not of that form, no such callable or argument, it returns no module, or the module is not of that scale.
         FileError: the file cannot be imported, or the weights cannot be read or do not fit.
@@ -204,7 +206,7 @@ def load_file(
     if made is not None:
         made.before(module)
         remarks = (*remarks, made.remark)
-    channels, size = picture_of(module, target, made, others=not of_pictures)
+    channels, size = picture_of(module, target, made, others=not of_pictures, asked=asked)
     enlarges = enlarges and channels in PICTURES
     found_scale, said = scale_of(module, channels, size, target) if enlarges else (1, None)
     if said is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError
+from hwmodels.parts.elsewhere import reason
 
 Size = tuple[int, int]
 EXAMPLE = (12, 16)
@@ -37,34 +38,40 @@ def runs(module: nn.Module, channels: int, size: Size, count: int = 1) -> str | 
         with torch.no_grad():
             found = module(x)
     except Exception as error:  # whatever the module's own code raises
-        first = (str(error).strip().splitlines() or [""])[0]
-        return f"{type(error).__name__}: {first}"
+        return reason(error)
     return None if isinstance(found, Tensor) else f"{RETURNS} {type(found).__name__}"
 
 
-def accepted(module: nn.Module, channels: int, name: str) -> tuple[int, tuple[Size, ...]]:
+def accepted(module: nn.Module, channels: int, name: str, asked: Size | None = None) -> tuple[int, tuple[Size, ...]]:
     """The multiple that height and width must be of, and three sizes that the module accepts, the smallest first; only one size
     where only one is known.
 
+    Args:
+        asked: a size that somebody says the module takes; it is tried where it takes none of the usual ones.
     Raises:
-        FileError: none of the sizes that are tried; with what the module said to the largest.
+        FileError: none of the sizes that are tried; with what the module said to the last.
     """
-    reason: str | None = ""
+    said: str | None = ""
     for factor in (1, 2, 3):  # large enough is more than a multiple
         for step in STEPS:
             if factor > 1 and step > 16:
                 continue
             found = tuple((h * factor, w * factor) for h, w in multiples(step))
-            reason = runs(module, channels, found[0])
-            if reason is None and all(runs(module, channels, other) is None for other in found[1:]):
+            said = runs(module, channels, found[0])
+            if said is None and all(runs(module, channels, other) is None for other in found[1:]):
                 return step, found
     for side in SQUARES:
-        reason = runs(module, channels, (side, side))
-        if reason is None:
+        said = runs(module, channels, (side, side))
+        if said is None:
             return side, ((side, side),)
+    if asked is not None:
+        said = runs(module, channels, asked)
+        if said is None:
+            return 1, (asked,)
+    tried = f"up to {SQUARES[-1]}x{SQUARES[-1]} pixels" + (f", then {asked[0]}x{asked[1]}" if asked is not None else "")
     raise FileError(
-        f"{name}: the network runs on no picture that was tried, up to {SQUARES[-1]}x{SQUARES[-1]} pixels: {reason}",
-        "A network must take one picture tensor [N, channels, height, width].",
+        f"{name}: the network runs on no picture that was tried, {tried}: {said}",
+        "A network must take one picture tensor [N, channels, height, width]; where that is of one size alone: --input HxW.",
     )
 
 

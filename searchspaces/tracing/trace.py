@@ -63,7 +63,7 @@ def trace(
         return _of_one_size(traced, size)
     step, sizes = 1, PLAIN_SIZES
     if any(runs(module, channels, tried) is not None for tried in sizes):
-        step, sizes = accepted(module, channels, name)
+        step, sizes = accepted(module, channels, name, otherwise)
     if len(sizes) == 1:
         return _of_size(traced, otherwise or sizes[0], sizes[0])
     nodes, uncounted = traced.at(TraceSize(*sizes[0]))

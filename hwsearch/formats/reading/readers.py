@@ -22,6 +22,7 @@ import numpy as np
 from hwmodels import impostors
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import FP16, FP32
+from hwmodels.parts.elsewhere import given
 from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import named, offered
 from hwsearch.formats.reading.byte_pictures import FLOATING, BytePictures
@@ -74,8 +75,9 @@ class ReaderInfo:
         return found.table() if isinstance(found, OperatorReaders) else found
 
     def read(self, path: Path) -> Inspected:
+        """Read a file. Raises as ``inspect`` does, and FileError where the function, which may be somebody else's, gives none."""
         read: Callable[[Path], Inspected] = self.reads or import_module(self.module).read
-        return read(path)
+        return given(read(path), Inspected, f"the reader {self.name}", "check_reader")
 
     def check(self, found: Inspected, size: tuple[int, int]) -> None:
         if self.checks is None and not self.module:

@@ -14,8 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import format_of
+from hwmodels.parts.elsewhere import advice, given
 from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import named, offered
 from hwsearch.formats.writing.capability import Holds
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from hwsearch.quant.network.graph import QuantizedGraph
     from searchspaces.ir.graph import Graph
     from searchspaces.ops.table import OpTable
+
+CHECK = "check_exporter"
 
 
 @dataclass(frozen=True)
@@ -166,13 +169,19 @@ class ExporterInfo:
 
         Args:
             size: (height, width) of the picture that goes in, for formats that fix it.
+        Raises:
+            UsageError: the format has no form for an operator.
+            FileError: it cannot be written, or the exporter's function, which may be somebody else's, wrote nothing.
         """
         self.refuse(qgraph.graph)
         promotion = self.promote(qgraph)
         facts = {**(metadata or {}), **({"promoted": promotion.summary} if promotion.changes else {})}
         function: Callable[..., Path] = import_module(self.module).export if isinstance(self.module, str) else self.module
         arguments = {**self.arguments, **({"size": size} if self.sized else {})}
-        return function(promotion.qgraph, path, metadata=facts, **arguments)
+        written = given(function(promotion.qgraph, path, metadata=facts, **arguments), Path, f"the exporter {self.name}", CHECK)
+        if not written.exists():
+            raise FileError(f"the exporter {self.name} said that it wrote {written}, and it is not there", advice(CHECK))
+        return written
 
 
 def _built_in() -> list[Part[ExporterInfo]]:

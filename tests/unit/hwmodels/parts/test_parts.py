@@ -108,7 +108,7 @@ def test_what_a_plugin_imports_from_us_is_not_offered_again(tmp_path: Path):
 def test_a_plugin_that_fails_is_named(tmp_path: Path):
     (tmp_path / "bad.py").write_text("1 / 0")
     plugins.use([tmp_path / "bad.py"])
-    with pytest.raises(FileError, match=r"bad\.py: cannot be imported \(ZeroDivisionError"):
+    with pytest.raises(FileError, match=r"bad\.py, line 1: cannot be imported \(ZeroDivisionError"):
         list(colours())
     (tmp_path / "old.py").write_text('from test_parts import Colour\nMINE = Colour("mine", 5e-7, shade=1)')
     plugins.use([tmp_path / "old.py"])
