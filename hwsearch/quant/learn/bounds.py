@@ -37,6 +37,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observe.sizes import several
 from hwsearch.quant.observe.work import macs_per_pixel
+from hwsearch.quant.ranges.regions import Rule
 from searchspaces.ir import branches
 from searchspaces.ir.graph import Graph, Node, execute
 
@@ -55,7 +56,7 @@ class Student(FakeQuantized):
 
     def __init__(self, draft: Draft, distillation: Distillation | None = None) -> None:
         start, self.distillation = draft.quantized, distillation or UNTRAINED
-        self.tensors = {group: _ends(fmt) for group, fmt in trained_groups(start).items()}
+        self.tensors = {group: _ends(fmt, self.distillation.rule) for group, fmt in trained_groups(start).items()}
         trained, added = trained_layers(start), self.distillation.added
         self.scales = channel_scales(start.graph, self.tensors, trained) if "scales" in added else {}
         branched = branches.given(start.graph) if "branches" in added else {}
@@ -147,11 +148,11 @@ class Student(FakeQuantized):
         return super()._read(name, value * self.scales[name].of(value) if name in self.scales else value)
 
 
-def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
+def _ends(fmt: TensorFormat, rule: Rule) -> Ends | RegionEnds | NormalizedEnds:
     """What is trained of a tensor."""
     if fmt.normalized is not None:
         return NormalizedEnds(fmt)
-    return Ends(fmt) if fmt.levels is None else RegionEnds(fmt)
+    return Ends(fmt) if fmt.levels is None else RegionEnds(fmt, rule)
 
 
 def train(draft: Draft, distillation: Distillation, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwsearch.quant.learn.features import Distance, of_steps
+from hwsearch.quant.ranges.regions import Rule
 
 FULL = -1
 """As the rank of what is added to weights: any matrix."""
@@ -36,7 +37,8 @@ class Distillation:
     by the softmax of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every
     layer, 0: nothing, ``FULL``: any; ``largest``: weights reach to their largest, whatever they become, and those ends are not
     trained; ``deepest``: of the features only the last counts; ``decided``: integers of less than 8 bits are decided bit by bit,
-    by thresholds that are trained; ``added``: what is trained beside (see ``quantizers.added``).
+    by thresholds that are trained; ``added``: what is trained beside (see ``quantizers.added``); ``rule``: how tensors in two
+    regions divide their codes.
     """
 
     phases: Sequence[Phase]
@@ -50,3 +52,4 @@ class Distillation:
     decided: bool = False
     added: Collection[Added] = ()
     output: Distance = of_steps
+    rule: Rule = Rule.PAPER

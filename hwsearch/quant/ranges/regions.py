@@ -4,13 +4,20 @@
 +-bp. With b bits the dense region [-bp, bp] has ``2^(b-1) - 1`` points and each tail ``2^(b-2) - 1``, all of them evenly spaced.
 Where nothing lies below -bp (behind a ReLU) there is one tail; dense region and tail then have half of the codes each.
 
+The released code divides otherwise, and its "b bits" number ``2^(b+1)`` codes. Here bits are always those that are stored: its b
+are ``b + 1``. In ``n`` stored bits it has ``2^(n-1)`` integers in the dense region, ``-2^(n-2) .. 2^(n-2) - 1`` with a step of
+``2 bp / (2^(n-1) - 1)``, and ``2^(n-2)`` points in each tail, or ``2^(n-1)`` in each of the two regions; tails begin with bp
+itself. So the rules differ by half a dense step with two sides, and by one point of the tail with one.
+
 Ours: points of the tails are rounded to whole multiples of the dense step. So every code stands for an integer of at most a byte,
 products of such integers are summed as ever, and zero is a code. What is stored has b bits; what is multiplied has 8.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -19,6 +26,25 @@ from hwsearch.quant.network.formats import TensorFormat
 
 FEWEST_BITS = 3
 """With 2 bits no code is left for a tail."""
+_NOISE = 1e-4
+"""Steps that a breakpoint between two integers may be off, because the step is rounded to single precision: it is the upper."""
+
+
+class Rule(Enum):
+    """How codes are divided among regions."""
+
+    PAPER = "paper"
+    CODE = "released code"
+
+    def dense_steps(self, number: Int, two_sided: bool) -> float:
+        """Steps of the dense region: from zero to its end, or all of them where it has one side."""
+        if not two_sided:
+            return (1 << (number.bits - 1)) - 1
+        return most_dense(number) + (0.5 if self is Rule.CODE else 0.0)
+
+    def tail_steps(self, number: Int, two_sided: bool) -> int:
+        """Steps of each tail, from the breakpoint to the end."""
+        return (1 << (number.bits - 2)) - 1 if two_sided else (1 << (number.bits - 1)) - (self is Rule.CODE)
 
 
 @dataclass(frozen=True)
@@ -28,6 +54,7 @@ class Regions:
     low: float
     point: float
     high: float
+    rule: Rule = Rule.PAPER
 
     @property
     def two_sided(self) -> bool:
@@ -49,32 +76,27 @@ class Regions:
 
     def _levels(self, number: Int, symmetric: bool) -> tuple[tuple[int, ...], float]:
         """The integers that codes stand for, ascending, and the real value of one."""
-        dense, tail = dense_steps(number, self.two_sided), tail_points(number, self.two_sided)
+        dense, tail = self.rule.dense_steps(number, self.two_sided), self.rule.tail_steps(number, self.two_sided)
         span = 2 * max(self.high, -self.low) if symmetric else self.high - self.low
         step = float(np.float32(max((self.point if self.two_sided else self.point - self.low) / dense, span / (INT8.levels - 1))))
+        high = round(self.high / step)
         if self.two_sided:
-            half = round(self.point / step)
-            low, high = round(-self.low / step), round(self.high / step)
-            found = [*_tail(half, low, tail, -1), *range(-half, half + 1), *_tail(half, high, tail, 1)]
+            half = math.floor(self.point / step + 0.5 + _NOISE)
+            inner = range(-half, min(half, most_dense(number)) + 1)
+            found = [*_tail(half, round(-self.low / step), tail, -1), *inner, *_tail(half, high, tail, 1)]
         else:
-            first = round(self.low / step)
             last = round(self.point / step)
-            found = [*range(first, last + 1), *_tail(last, round(self.high / step), tail, 1)]
+            found = [*range(round(self.low / step), last + 1), *_tail(last, high, tail, 1)]
         return tuple(sorted(set(found))), step
 
 
-def dense_steps(number: Int, two_sided: bool) -> int:
-    """Steps of the dense region: from zero to its end, or all of them where it has one side."""
-    return (1 << (number.bits - 2)) - 1 if two_sided else (1 << (number.bits - 1)) - 1
+def most_dense(number: Int) -> int:
+    """The largest integer of a dense region with two sides."""
+    return (1 << (number.bits - 2)) - 1
 
 
-def tail_points(number: Int, two_sided: bool) -> int:
-    """Points of each tail."""
-    return (1 << (number.bits - 2)) - 1 if two_sided else 1 << (number.bits - 1)
-
-
-def _tail(start: int, end: int, points: int, sign: int) -> list[int]:
-    """``points`` integers evenly from behind ``start`` to ``end``; none where there is no tail."""
+def _tail(start: int, end: int, steps: int, sign: int) -> list[int]:
+    """Integers evenly from ``start`` to ``end``, ``steps`` of them behind it; none where there is no tail."""
     if end <= start:
         return []
-    return [sign * round(start + j * (end - start) / points) for j in range(1, points + 1)]
+    return [sign * round(start + j * (end - start) / steps) for j in range(steps + 1)]

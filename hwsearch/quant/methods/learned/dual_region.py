@@ -7,8 +7,8 @@ weighted by how much each feature varies.
 
 Differences: points of the tails are multiples of the dense step, so that the engine computes in integers; a share of the mean in
 the softmax over deviations, which is one-hot with theirs; weights have one scale a channel; percentile and extremes are of all
-pictures at once. The released code gives every region one bit more than its label says: that rule is not offered. With 2 bits no
-code is left for a tail, and a tensor has one range of least squared error.
+pictures at once. With 2 bits no code is left for a tail, and a tensor has one range of least squared error. The released code
+gives every region one bit more than its label says: that rule is the method ``dual_region_code``.
 
 Where a tensor has no long tails half of its codes are spent on nothing: the 99th percentile of the middle tensors of published
 FSRCNN x2 lies at 0.8 to 0.97 of their ends, and at 6 bits their squared error is three to five times that of one whole range.
@@ -54,7 +54,7 @@ DISTILLATION = Distillation(
 
 def observe(seen: Observations) -> DualRegion:
     """See ``quant.method.MethodModule``."""
-    return DualRegion(seen, bounds.least_squares, reach.least_squares, DISTILLATION)
+    return DualRegion(seen, DISTILLATION)
 
 
 def breakpoint_of(spread: Spread) -> float:
@@ -66,7 +66,11 @@ def breakpoint_of(spread: Spread) -> float:
 
 
 class DualRegion(Static):
-    """See ``quant.method.Method``."""
+    """See ``quant.method.Method``. ``distillation``: how it is trained, and by which rule codes are divided."""
+
+    def __init__(self, seen: Observations, distillation: Distillation) -> None:
+        super().__init__(seen, bounds.least_squares, reach.least_squares, distillation)
+        self._rule = distillation.rule
 
     def tensor(self, group: str, number: Int, scales: Scales) -> TensorFormat:
         """Two regions, from the lowest to the highest value seen; one where there are too few bits, or more than enough."""
@@ -74,4 +78,4 @@ class DualRegion(Static):
         point = breakpoint_of(spread)
         if not FEWEST_BITS <= number.bits < number.container_bits or not 0 < point < max(spread.high, -spread.low):
             return super().tensor(group, number, scales)
-        return Regions(spread.low, point, spread.high).format(number, symmetric=self._seen.symmetric)
+        return Regions(spread.low, point, spread.high, self._rule).format(number, symmetric=self._seen.symmetric)

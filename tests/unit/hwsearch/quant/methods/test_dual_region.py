@@ -21,7 +21,7 @@ from hwsearch.quant.learn.bounds import Student
 from hwsearch.quant.learn.quantizers.regions import RegionEnds
 from hwsearch.quant.methods import load
 from hwsearch.quant.network import storage
-from hwsearch.quant.ranges.regions import Regions
+from hwsearch.quant.ranges.regions import Regions, Rule
 from hwsearch.quant.ranges.spreads import Spread
 
 TENSORS = ("head.0", "body.0")
@@ -62,6 +62,46 @@ def test_levels_by_hand() -> None:
     assert len(Regions(-5.0, 1.0, 5.0).format(Int(3)).levels) == 5
     with pytest.raises(ValueError, match="two regions"):
         Regions(-5.0, 1.0, 5.0).format(Int(2))
+
+
+def test_levels_by_the_rule_of_the_released_code_by_hand() -> None:
+    """5 bits, label 4 of the code. Two sides: integers -8 .. 7 of 15 half steps up to the breakpoint, and 8 points a tail."""
+    two = Regions(-60.0, 7.5, 36.0, Rule.CODE).format(Int(5))
+    assert two.scale == 1.0
+    assert two.levels == (*[-round(8 + j * 52 / 7) for j in range(7, 0, -1)], *range(-8, 8), *range(8, 37, 4))
+    assert len(two.levels) == 31  # of 32: the lower tail begins with the lowest integer of the dense region
+    one = Regions(0.0, 15.0, 45.0, Rule.CODE).format(Int(5))  # 16 points in each region, the breakpoint in both
+    assert one.levels == (*range(16), *range(17, 46, 2))
+    assert one.scale == 1.0
+    paper = Regions(-60.0, 7.0, 35.0).format(Int(5))
+    assert paper.levels[-8:] == (7, 11, 15, 19, 23, 27, 31, 35)
+    assert len(paper.levels) == 29
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_no_rule_has_more_codes_than_are_stored(rule: Rule) -> None:
+    rng = np.random.default_rng(0)
+    for bits in (3, 4, 5, 6, 7):
+        for _ in range(200):
+            point = float(10 ** rng.uniform(-2, 1))
+            low, high = -point * float(rng.uniform(0, 30)), point * float(rng.uniform(1.01, 30))
+            fmt = Regions(low, point, high, rule).format(Int(bits))
+            assert len(fmt.levels) <= 2**bits
+            assert 0 in fmt.levels
+            assert 0 <= fmt.qmin <= fmt.qmax <= INT8.last_code
+
+
+def test_the_rule_of_the_code_is_trained_and_stored_in_the_plans_bits() -> None:
+    calibration = tiny_calibration((4, 8), (5, 8), "dual_region_code")
+    plan = calibration.space.uniform(4, 5)
+    split = {name: fmt for name, fmt in calibration.quantized(plan).formats.items() if fmt.levels is not None}
+    assert split
+    assert all(fmt.bits == 5 and 16 < len(fmt.levels) <= 32 for fmt in split.values())
+    student = Student(calibration.draft(plan), load("dual_region_code").DISTILLATION)
+    ends = [tensor for tensor in student.tensors.values() if isinstance(tensor, RegionEnds)]
+    assert ends
+    assert all(tensor.rule is Rule.CODE for tensor in ends)
+    assert load("dual_region").DISTILLATION.rule is Rule.PAPER
 
 
 def test_values_become_the_nearest_level() -> None:
@@ -153,15 +193,16 @@ def test_trained_regions_compute_what_their_format_does() -> None:
     assert torch.equal(ends.fake(y).detach(), ends.format().fake(y))
 
 
+@pytest.mark.parametrize("rule", Rule)
 @pytest.mark.parametrize("bits", [3, 4, 5])
-def test_training_begins_with_the_format_that_it_is_given(bits: int) -> None:
+def test_training_begins_with_the_format_that_it_is_given(bits: int, rule: Rule) -> None:
     rng = np.random.default_rng(bits)
     for _ in range(200):
         point = float(10 ** rng.uniform(-2, 1))
         high = point * float(rng.uniform(1.05, 12))
         low = -point * float(rng.choice([0.0, rng.uniform(0, 1), rng.uniform(1.2, 12)]))
-        fmt = Regions(low, point, high).format(Int(bits))
-        begun = RegionEnds(fmt).format()
+        fmt = Regions(low, point, high, rule).format(Int(bits))
+        begun = RegionEnds(fmt, rule).format()
         assert begun.levels == fmt.levels
         assert begun.scale == pytest.approx(fmt.scale, rel=1e-5)
 

@@ -30,7 +30,19 @@ OPEN = {
     "reference": lambda quantized: litert.open_plan(quantized, reference=True),
     "Micro": tflm.open_plan,
 }
-KINDS = ("minmax", "gptq", "hadamard", "output_noise", "ptq4sr", "dual_region", "pams", "quantsr_plus", "qartsr", "quantvsr")
+KINDS = (
+    "minmax",
+    "gptq",
+    "hadamard",
+    "output_noise",
+    "ptq4sr",
+    "dual_region",
+    "dual_region_code",
+    "pams",
+    "quantsr_plus",
+    "qartsr",
+    "quantvsr",
+)
 ALONE = [name for name in methods.names() if not methods.load(name).INFO.exported]
 WITHOUT_TABLES = Holds()
 
