@@ -1,14 +1,15 @@
 """Price of layers on a microcontroller: cycles of a kernel library on one in-order core (or one cluster).
 
 Arithmetic is MACs times cycles per MAC of the operation (convolution, pointwise, depthwise, linear; other native precisions by
-the ratio of their rates, with the shape of their own kernels where the file has one). Sub-byte weights are unpacked once a layer,
-per weight, or in the inner loop, per MAC: the file says which. The inner loop takes ``lanes`` operands at once, and what is left
-over costs a full step: a kernel that gathers the patch of each output pixel into a buffer (im2col, as CMSIS-NN does; Lai, Suda
-and Chandra, 2018) runs over the whole patch, one that does not runs over the channels of each tap. Gathering is paid per byte of
-each patch, and per row of it where each row is copied by a call, so it weighs more the fewer output channels share it. Every
-output element is requantized. A depthwise convolution has no sum over channels: its kernels take channels side by side, may
-gather patches too, and requantize and set up a window for few MACs, which has a price of its own per output. Additions requantize
-each operand too, and data movement copies bytes, unless the file has cycles per element of the operation.
+the ratio of their rates, with the shape of their own kernels where the file has one). Sub-byte weights are unpacked once a
+layer, per weight, or in the inner loop, per MAC: the file says which. The inner loop takes ``lanes`` operands at once, and
+what is left over costs a full step: a kernel that gathers the patch of each output pixel into a buffer (im2col, as CMSIS-NN
+does; Lai, Suda and Chandra, 2018) runs over the whole patch, one that does not runs over the channels of each tap. Gathering
+is paid per byte of each patch, and per row of it where each row is copied by a call, so it weighs more the fewer output
+channels share it. Every output element is requantized. A depthwise convolution has no sum over channels: its kernels take
+channels side by side, may gather patches too, and requantize and set up a window for few MACs, which have prices of their own
+per output and per pixel. Additions requantize each operand too, and data movement copies bytes, unless the file has cycles per
+element of the operation.
 
 Weights are fetched from flash once if the layer's fit the cache in front of it, or if they are unpacked to RAM once a layer, else
 once for every ``pixels_per_pass`` output pixels, which is how many a kernel finishes with one pass over its weights. Feature
@@ -41,9 +42,10 @@ COPY_BYTES_PER_CYCLE = 2.0
 class McuConstants(NamedTuple):
     """What a device's file says, in seconds, for one workload and the weight widths on offer.
 
-    By kernels (those of int8 and those of wider activations, ``float64[2]``): cost of ``pointwise``, ``depthwise`` and ``linear``
-    MACs relative to a convolution's, ``lanes`` of the inner loop and ``depthwise_lanes``, ``requant_s`` per output element and
-    ``depthwise_output_s`` of depthwise layers.
+    By kernels (those of int8 and those of wider activations, ``float64[2]``): cost of ``pointwise``, ``depthwise`` and
+    ``linear`` MACs relative to a convolution's, ``lanes`` of the inner loop and ``depthwise_lanes``, ``requant_s`` per output
+    element, and of depthwise layers ``depthwise_output_s`` per output and ``depthwise_pixel_s`` per pixel, and how many
+    outputs are made at once.
 
     ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``own_s``:
     ``float64[L, 2, 2]``, all of a layer that is no convolution, where its input and its output are wide or not; below 0 where the
@@ -60,6 +62,8 @@ class McuConstants(NamedTuple):
     depthwise_lanes: np.ndarray
     requant_s: np.ndarray
     depthwise_output_s: np.ndarray
+    depthwise_pixel_s: np.ndarray
+    depthwise_outputs: np.ndarray
     unpack_s: np.ndarray
     own_s: np.ndarray
     own_macs: np.ndarray
@@ -83,7 +87,9 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
     kernels = (mcu, mcu.wide or mcu)
     requants = [each.cycles_per_output_requant for each in kernels]
     depthwise_outputs = [each.cycles_per_depthwise_output or each.cycles_per_output_requant for each in kernels]
-    depthwise_lanes = mcu.depthwise_lanes or mcu.lanes
+    depthwise_lanes = np.array([(mcu.depthwise_lanes or mcu.lanes).value, 1.0])
+    if mcu.wide is None:
+        depthwise_lanes[1] = depthwise_lanes[0]
     onchip = device.memory.onchip
     stated = onchip.bytes_per_s if onchip is not None else None
     unpacking: dict[str, float] = {bits: cycles.value for bits, cycles in mcu.cycles_per_unpacked_weight.items()}
@@ -94,9 +100,11 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
         depthwise=np.array([cycles.depthwise.value / cycles.conv.value for cycles in macs]),
         linear=np.array([cycles.linear.value / cycles.conv.value for cycles in macs]),
         lanes=np.array([mcu.lanes.value, 1.0 if mcu.wide else mcu.lanes.value]),
-        depthwise_lanes=np.array([depthwise_lanes.value, 1.0 if mcu.wide else depthwise_lanes.value]),
+        depthwise_lanes=depthwise_lanes,
         requant_s=np.array([cycles.value / clock for cycles in requants]),
         depthwise_output_s=np.array([cycles.value / clock for cycles in depthwise_outputs]),
+        depthwise_pixel_s=np.array([each.cycles_per_depthwise_pixel.value / clock for each in kernels]),
+        depthwise_outputs=np.where([each.cycles_per_depthwise_output is not None for each in kernels], depthwise_lanes, 1.0),
         unpack_s=np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
         own_s=own[0] / clock,
         own_macs=own[1],
@@ -188,6 +196,12 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                 arithmetic = 0.0
                 if not device.own_macs[layer]:
                     arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a]
+                if op == DEPTHWISE:
+                    arithmetic += pixels * device.depthwise_pixel_s[choices.wide[w, a]]
+                    side_by_side = device.depthwise_outputs[choices.wide[w, a]]
+                    outputs = rounded * ceil_to(columns.cout[layer], side_by_side) / columns.cout[layer]
+                else:
+                    outputs = rounded
                 arithmetic += unpacked * device.unpack_s[w]
                 arithmetic += patches * choices.tensor_bytes[a] * device.patch_s + rows * device.row_s
                 stored = choices.weight_bytes[layer, w, a]
@@ -211,7 +225,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                         else:
                             compute += own_s
                     else:
-                        compute += rounded * output_s[max(choices.wide[w, a], choices.wide[w, b])]
+                        compute += outputs * output_s[max(choices.wide[w, a], choices.wide[w, b])]
                         if op in (MOVE, POOL):
                             activation += (columns.read[layer] * read + columns.written[layer] * written) * device.copy_s
                     terms.compute_s[layer, w, a, b] = compute

@@ -32,12 +32,14 @@ def keyed(counted: dict[str, Any]) -> dict[str, float]:
     """Instructions by the dotted key that they belong to."""
     units = counted["per_unit"]
     found = {
-        "output_requant": units["requant"], "depthwise_output": units["depthwise_output"], "im2col_byte": units["im2col"],
+        "output_requant": units["requant"], "depthwise_output": units["depthwise_output"],
+        "depthwise_pixel": units["depthwise_pixel"], "im2col_byte": units["im2col"],
         "im2col_row": units["im2col_row"], "layer": units["layer"], "call": counted["per_call"],
     }  # fmt: skip
     found |= {f"mac.{op}": units[op] for op in ("conv", "pointwise", "depthwise")}
     found |= {f"unpacked_weight.{bits}": units[f"unpack_{bits}"] for bits in range(2, 8)}
-    wide = {"output_requant": units["wide_requant"], "depthwise_output": units["wide_depthwise_output"]}
+    wide = {"output_requant": units["wide_requant"], "depthwise_output": units["wide_depthwise_output"],
+            "depthwise_pixel": units["wide_depthwise_pixel"]}  # fmt: skip
     wide |= {f"mac.{op}": units[f"wide_{op}"] for op in ("conv", "pointwise", "depthwise")}
     narrow = {f"mcu.cycles_per_{key}": value for key, value in found.items()}
     return narrow | {f"mcu.wide.cycles_per_{key}": value for key, value in wide.items()}

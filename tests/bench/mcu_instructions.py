@@ -8,12 +8,12 @@ non-negative least-squares fit of
     instructions = a_op * MACs (padded to the lanes) + r_op * outputs + g * gathered patch bytes + h * rows of patches
                    + u_b * weights + l
 
-with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), an ``r`` of depthwise layers, which take a channel
-at a time and set up the window of each output, weights that are unpacked (``u_b``, b < 8 bits) once a layer (the difference
-between two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels of their own, so ``a`` and
-``r`` of their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left of them (borders, odd
-channels) is printed and written. Steps that are no convolution have instructions per element, value, row or stretch of codes, and
-per call (``oracle.c_steps``).
+with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), an ``r`` of depthwise layers, which set up the
+window of each pixel and take four channels side by side (of 16-bit codes one at a time), weights that are unpacked (``u_b``, b
+< 8 bits) once a layer (the difference between two runs, not fitted), and a constant per layer. Layers with 16-bit activations
+have kernels of their own, so ``a`` and ``r`` of their own (``wide_``), one operand at a time. The fit minimises relative
+errors; what is left of them (borders, odd channels) is printed and written. Steps that are no convolution have instructions
+per element, value, row or stretch of codes, and per call (``oracle.c_steps``).
 
 Then whole networks that the fit has not seen run with several plans (``oracle.instructions``); what the shipped device files
 predict for them is printed beside the counts. So it is for steps of other sizes than those fitted; ``--steps`` does only that.
@@ -56,14 +56,17 @@ SHAPES = [
     *((56, 12, 1), (12, 56, 1), (64, 64, 1)),
 ]
 """Input channels, output channels, kernel: layers of FSRCNN, ABPN, ECBSR, EDSR, and between."""
-DEPTHWISE = [(8, 3), (16, 3), (32, 3), (16, 5)]
+DEPTHWISE = [(4, 3), (8, 3), (16, 3), (30, 3), (16, 5), (16, 1)]
 """Channels, kernel."""
+BESIDE = 4
+"""Channels that a depthwise layer of 8-bit codes sums side by side."""
 UNPACKED = [(12, 12, 3), (56, 12, 1)]
 WIDE = [(1, 56, 5), (3, 28, 3), (16, 16, 3), (32, 12, 3), (56, 12, 1), (12, 56, 1), (64, 64, 1)]
-DEPTHWISE_WIDE = [(16, 3), (16, 5)]
+DEPTHWISE_WIDE = [(6, 3), (16, 3), (16, 5), (16, 1)]
 TERMS = (
-    *("conv", "pointwise", "depthwise", "requant", "depthwise_output"),
-    *("wide_conv", "wide_pointwise", "wide_depthwise", "wide_requant", "wide_depthwise_output"),
+    *("conv", "pointwise", "depthwise", "requant", "depthwise_output", "depthwise_pixel"),
+    *("wide_conv", "wide_pointwise", "wide_depthwise", "wide_requant"),
+    *("wide_depthwise_output", "wide_depthwise_pixel"),
     *("im2col", "im2col_row", *(f"unpack_{bits}" for bits in range(2, 8)), "layer"),
 )
 
@@ -99,13 +102,17 @@ class Layer:
         wide, step = ("wide_", 1) if self.tensor_bits > 8 else ("", lanes)
         counts = dict.fromkeys(TERMS, 0.0)
         if self.depthwise:
-            counts[f"{wide}depthwise"] = self.macs
+            beside = 1 if wide else BESIDE
+            outputs = -(-self.outputs // beside) * beside
+            counts[f"{wide}depthwise"] = outputs * self.kernel**2 * pixels
+            counts[f"{wide}depthwise_output"], counts[f"{wide}depthwise_pixel"] = outputs * pixels, pixels
         else:
             padded = -(-patch // step) * step * self.outputs * pixels
             counts[f"{wide}{'pointwise' if self.kernel == 1 else 'conv'}"] = padded
         if not self.depthwise and self.kernel > 1:
             counts["im2col"], counts["im2col_row"] = patch * pixels * self.tensor_bits / 8, self.kernel * pixels
-        counts[f"{wide}{'depthwise_output' if self.depthwise else 'requant'}"] = self.outputs * pixels
+        if not self.depthwise:
+            counts[f"{wide}requant"] = self.outputs * pixels
         if self.bits < 8:
             counts[f"unpack_{self.bits}"] = self.weights
         counts["layer"] = 1
@@ -146,7 +153,7 @@ def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarra
         more = [(found[i] - found[measured.index(replace(measured[i], bits=8))]) / measured[i].weights for i in narrow]
         constants[TERMS.index(f"unpack_{bits}")] = np.mean(more)
     for wide in ("", "wide_"):
-        columns = [TERMS.index(f"{wide}depthwise"), TERMS.index(f"{wide}depthwise_output")]
+        columns = [TERMS.index(f"{wide}depthwise{each}") for each in ("", "_output", "_pixel")]
         own = rows[:, columns[0]] > 0
         rest = found[own] - rows[own] @ constants
         constants[columns], _ = nnls(rows[own][:, columns] / found[own, None], rest / found[own])

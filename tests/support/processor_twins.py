@@ -94,9 +94,10 @@ def mcu_twin(
     assert mcu is not None
     clock, cycles, lanes, requant = mcu.clock_hz.value, mcu.cycles_per_mac, mcu.lanes.value, mcu.cycles_per_output_requant.value
     side_by_side = mcu.depthwise_lanes.value if mcu.depthwise_lanes else lanes
-    window = mcu.cycles_per_depthwise_output
+    window, pixel = mcu.cycles_per_depthwise_output, mcu.cycles_per_depthwise_pixel
     if mcu.wide is not None and bits[1] > 8:
         cycles, lanes, side_by_side = mcu.wide.cycles_per_mac, 1.0, 1.0
+        pixel = mcu.wide.cycles_per_depthwise_pixel
     if mcu.wide is not None and max(bits[1:]) > 8:
         requant, window = mcu.wide.cycles_per_output_requant.value, mcu.wide.cycles_per_depthwise_output
     patch_cycles = mcu.cycles_per_im2col_byte.value
@@ -109,12 +110,14 @@ def mcu_twin(
     read = _read_elements(workload, layer)
 
     macs = requants = patches = 0.0
+    outputs = out.elements
     one_mac = cycles.conv.value
     if layer.label == "linear":
         macs, one_mac = layer.macs * ceil(cin / lanes) * lanes / cin, cycles.linear.value
     elif depthwise:
         macs, one_mac = pixels * taps * ceil(out.channels / side_by_side) * side_by_side, cycles.depthwise.value
         requant = window.value if window else requant
+        outputs = macs / taps if window else outputs
     elif dense:
         inner = ceil(taps * cin / lanes) * lanes if patch_cycles else taps * ceil(cin / lanes) * lanes
         macs = pixels * out.channels * inner
@@ -123,10 +126,12 @@ def mcu_twin(
     if taps > 1 and (dense or (depthwise and mcu.gathers_depthwise)):
         patches = pixels * taps * source.channels * read_bytes * patch_cycles
         patches += pixels * layer.kernel[0] * mcu.cycles_per_im2col_row.value
+    if depthwise:
+        patches += pixels * pixel.value
     unpacked = layer.weight_count * unpacking.value if unpacking else 0.0
     elements = (own or 0.0) / clock
     if layer.label in ("conv", "depthwise", "linear") or (layer.label == "pool" and own is None):
-        requants = out.elements
+        requants = outputs
     elif layer.label in ("add", "mul", "unary") and own is None:
         requants = read + out.elements
     calls = 1

@@ -25,6 +25,7 @@ class WideKernels(Table):
     cycles_per_mac: CyclesPerMac
     cycles_per_output_requant: NonNegative
     cycles_per_depthwise_output: NonNegative | None = None
+    cycles_per_depthwise_pixel: NonNegative = Quantity(value=0.0)
     cycles_per_element: dict[ElementKey, NonNegative] = Field(default_factory=dict)
 
 
@@ -34,7 +35,8 @@ class Mcu(Section):
     ``lanes``: int8 operands that the inner loop takes at once. ``cycles_per_im2col_byte``: gathering the patch of each output
     pixel, per byte; 0 where the kernels read the feature map in place. ``cycles_per_im2col_row``: and per row of each patch,
     where each is copied by a call. Depthwise kernels: ``depthwise_lanes`` channels side by side (by default ``lanes``),
-    ``cycles_per_depthwise_output`` for requantizing an output and setting up its window (by default that of other kernels), and
+    ``cycles_per_depthwise_output`` for requantizing each of them (by default that of other kernels, and channels one by one),
+    ``cycles_per_depthwise_pixel`` for what all channels of a pixel share, such as the part of the window within the picture, and
     ``gathers_depthwise`` where they gather patches as well. ``cycles_per_unpacked_weight``: by stored width, where a layer's
     weights are unpacked once before it runs (where the inner loop unpacks them, the factor is in ``unpack``).
     ``cycles_per_element``: of the output of what is no convolution; by default additions requantize each operand and the sum, and
@@ -74,6 +76,7 @@ class Mcu(Section):
     cycles_per_im2col_byte: NonNegative
     cycles_per_im2col_row: NonNegative = Quantity(value=0.0)
     cycles_per_depthwise_output: NonNegative | None = None
+    cycles_per_depthwise_pixel: NonNegative = Quantity(value=0.0)
     gathers_depthwise: Flag = False
     cycles_per_layer: NonNegative
     cycles_per_call: NonNegative | None = None

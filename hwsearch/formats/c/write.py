@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 KERNEL_SOURCES = ("hws_conv.c", "hws_curves.c", "hws_maps.c", "hws_matmul.c", "hws_moves.c", "hws_norms.c", "hws_reductions.c")
-KERNEL_HEADERS = ("hws.h", "hws_dots.h", "hws_requant.h")
+KERNEL_HEADERS = ("hws.h", "hws_dots.h", "hws_requant.h", "hws_windows.h")
 KEYWORDS = {
     *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for"),
     *("goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short", "signed", "sizeof", "static"),

@@ -98,6 +98,43 @@ def test_attention_on_the_boards(board: emulator.Board, tmp_path: Path) -> None:
     assert instructions.of_layers(target, to_workload(q.graph, *size)) == pytest.approx(counts.sum(), rel=0.1)
 
 
+def depthwise(channels: int, kernel: int, stride: int, dilation: int, slope: bool) -> QuantizedGraph:
+    """A depthwise convolution between two that make its channels and take them."""
+    torch.manual_seed(channels)
+    middle = nn.Conv2d(channels, channels, kernel, stride, dilation * (kernel // 2), dilation, groups=channels)
+    bend = nn.PReLU(channels, 0.3) if slope else nn.ReLU()
+    network = nn.Sequential(nn.Conv2d(3, channels, 1), middle, bend, nn.Conv2d(channels, 3, 1)).eval()
+    return quantize(trace(network, 3, "depthwise"), {"0": 8, "1": 5, "3": 8}, 8)
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "dilation", "slope"),
+    [(1, 3, 1, 1, False), (3, 3, 1, 1, True), (4, 5, 1, 1, False), (7, 3, 1, 2, True), (10, 3, 2, 1, False), (16, 1, 1, 1, True)],
+)
+def test_depthwise_layers_on_the_boards(
+    channels: int, kernel: int, stride: int, dilation: int, slope: bool, board: emulator.Board, tmp_path: Path
+) -> None:
+    """Channels are summed four side by side, whatever their number; all of a small picture's pixels see its border."""
+    size = (6, 8)
+    q = depthwise(channels, kernel, stride, dilation, slope)
+    codes = np.random.default_rng(0).integers(0, 256, (1, 3, *size))
+    found, counts = qemu.CompiledNetwork(q, board, tmp_path, size).run(codes)
+    assert np.array_equal(found, codes_of_engine(q, codes))
+    assert (counts > 0).all()
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(12, 3), (30, 5), (9, 3)])
+def test_depthwise_layers_are_priced_as_they_are_counted(
+    channels: int, kernel: int, board: emulator.Board, tmp_path: Path
+) -> None:
+    size = (20, 18)
+    q = depthwise(channels, kernel, 1, 1, slope=False)
+    codes = np.random.default_rng(0).integers(0, 256, (1, 3, *size))
+    _, counts = qemu.CompiledNetwork(q, board, tmp_path, size).run(codes)
+    target = catalogue.load(instructions.DEVICES[board.core])
+    assert instructions.of_layers(target, to_workload(q.graph, *size)) == pytest.approx(counts.sum(), rel=0.1)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_steps_of_every_kind_on_the_boards(bits: int, board: emulator.Board, tmp_path: Path) -> None:
     """Functions, windows and products in one network, by the instructions of each core."""

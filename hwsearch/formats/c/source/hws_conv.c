@@ -4,6 +4,7 @@
 
 #include "hws_dots.h"
 #include "hws_requant.h"
+#include "hws_windows.h"
 
 typedef char hws_pixels_fit[HWS_PIXELS <= HWS_MAX_PIXELS ? 1 : -1];
 
@@ -160,62 +161,32 @@ void hws_conv(const hws_conv_layer *layer, const void *in, void *out, uint8_t *s
     }
 }
 
-/* The taps first .. end - 1 of a row or column of the kernel that lie inside the picture; tap 0 is at `start`. */
-static void taps_inside(int32_t start, int32_t dilation, int32_t taps, int32_t size, int32_t *first, int32_t *end) {
-    *first = 0;
-    *end = taps;
-    while (*first < taps && start + *first * dilation < 0) {
-        ++*first;
-    }
-    while (*end > *first && start + (*end - 1) * dilation >= size) {
-        --*end;
-    }
-}
-
-/* What output pixel (y, x) sees: taps inside the picture, and the element of the input where tap (0, 0) is. */
-typedef struct {
-    int32_t ky, ky_end, kx, kx_end, origin;
-} window;
-
-static window window_at(const hws_conv_layer *layer, int32_t y, int32_t x) {
-    const int32_t top = y * layer->stride_h - layer->pad_top, left = x * layer->stride_w - layer->pad_left;
-    window seen;
-    taps_inside(top, layer->dilation_h, layer->kernel_h, layer->in_h, &seen.ky, &seen.ky_end);
-    taps_inside(left, layer->dilation_w, layer->kernel_w, layer->in_w, &seen.kx, &seen.kx_end);
-    seen.origin = (top * layer->in_w + left) * layer->in_c;
-    return seen;
-}
-
-/* The sum over a window of in_c channels, starting with channel `first`. `bytes` is a literal, so that the test costs nothing. */
-static inline int64_t window_sum(const hws_conv_layer *layer, window seen, const void *in, int32_t bytes, int32_t first,
-                                 int32_t in_c, const int8_t *weights) {
-    const int32_t zero = layer->in_zero, column = layer->dilation_w * layer->in_c;
-    int64_t sum = 0;
-    for (int32_t ky = seen.ky; ky < seen.ky_end; ky++) {
-        const int8_t *row = weights + (ky * layer->kernel_w + seen.kx) * in_c;
-        int32_t at = seen.origin + first + ky * layer->dilation_h * layer->in_w * layer->in_c + seen.kx * column;
-        for (int32_t kx = seen.kx; kx < seen.kx_end; kx++, at += column) {
-            for (int32_t i = 0; i < in_c; i++) {
-                const int32_t code = bytes == 1 ? ((const uint8_t *)in)[at + i] : ((const uint16_t *)in)[at + i];
-                sum += (int64_t)(code - zero) * *row++;
-            }
+/* A depthwise layer of 8-bit codes. */
+static void depthwise(const hws_conv_layer *layer, const uint8_t *in, uint8_t *out, const int8_t *weights) {
+    for (int32_t y = 0; y < layer->out_h; y++) {
+        for (int32_t x = 0; x < layer->out_w; x++, out += layer->out_c) {
+            hws_depthwise_pixel(layer, hws_window_at(layer, y, x), in, weights, out);
         }
     }
-    return sum;
 }
 
 void hws_conv_direct(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch) {
     const int32_t in_c = layer->in_c / layer->groups, per_group = layer->out_c / layer->groups;
     const int32_t k = layer->kernel_h * layer->kernel_w * in_c;
     const int8_t *weights = weights_of(layer, k, scratch);
+    if (in_c == 1 && per_group == 1 && layer->in_bytes == 1 && layer->out_bytes == 1) {
+        depthwise(layer, in, out, weights);
+        return;
+    }
     int32_t index = 0;
     for (int32_t y = 0; y < layer->out_h; y++) {
         for (int32_t x = 0; x < layer->out_w; x++) {
-            const window seen = window_at(layer, y, x);
+            const hws_window seen = hws_window_at(layer, y, x);
             for (int32_t c = 0, group = 0, rest = per_group; c < layer->out_c; c++, index++) {
+                const int32_t first = group * in_c;
                 const int64_t sum = layer->in_bytes == 1
-                                        ? layer->bias[c] + window_sum(layer, seen, in, 1, group * in_c, in_c, weights + c * k)
-                                        : layer->wide_bias[c] + window_sum(layer, seen, in, 2, group * in_c, in_c, weights + c * k);
+                                        ? layer->bias[c] + hws_window_sum(layer, seen, in, first, in_c, weights + c * k)
+                                        : layer->wide_bias[c] + hws_window_sum_wide(layer, seen, in, first, in_c, weights + c * k);
                 hws_store(out, index, hws_code(layer, c, sum), layer->out_bytes);
                 if (--rest == 0) {
                     group++;

@@ -116,6 +116,13 @@ static inline int32x4_t hws_scale_four(int32x4_t x, int32_t multiplier, int32_t 
     return x;
 }
 
+/* hws_scale() of four numbers by factors of their own, where `some` are; others are not to be used. */
+static inline int32x4_t hws_scale_channels(int32x4_t x, const int32_t *multiplier, const int8_t *shift, mve_pred16_t some) {
+    const int32x4_t by = vldrbq_z_s32(shift, some), zero = vdupq_n_s32(0), right = vminq_s32(by, zero);
+    x = vqrdmulhq_s32(vshlq_s32(x, vmaxq_s32(by, zero)), vldrwq_z_s32(multiplier, some));
+    return vrshlq_s32(vaddq_m_s32(x, x, vshrq_n_s32(x, 31), vcmpltq_n_s32(right, 0)), right);
+}
+
 /* Channel c of up to four pixels: from dot products to 8-bit codes, which lie out_c apart from `out`. */
 static inline void hws_store_pixels(const hws_conv_layer *layer, int32_t c, const int32_t *dots, int32_t pixels, uint8_t *out) {
     const int32x4_t sum = vaddq_n_s32(vld1q_s32(dots), layer->bias[c]);

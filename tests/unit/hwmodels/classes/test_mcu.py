@@ -59,26 +59,26 @@ def one_depthwise(channels: int, kernel: int, size: int) -> Workload:
 
 
 def test_a_depthwise_convolution_of_helium_by_hand() -> None:
-    """6 channels, 3x3, 8x8 pixels: 8 of 32 bits side by side; patches gathered by byte and row; its own price per output."""
+    """6 channels, 3x3, 8x8 pixels: 8 side by side; patches gathered by byte and row; its own price of 8 outputs."""
     target = catalogue.load("ra8d1")
     table = cost.uniform_table(target, one_depthwise(6, 3, 8), W8A8)
-    expected = 64 * 9 * 8 * 1.188 + 64 * 9 * 6 * 0.5 + 64 * 3 * 28.5 + 64 * 6 * 8.5
+    expected = 64 * 9 * 8 * 1.188 + 64 * 9 * 6 * 0.5 + 64 * 3 * 28.5 + 64 * 8 * 8.5
     assert cycles(target, table.compute_s.item()) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(("name", "core"), [("stm32l4r5", "cortex-m4"), ("stm32h743", "cortex-m7"), ("cortex-m55", "cortex-m55")])
 def test_depthwise_layers_of_the_exported_c_by_count(name: str, core: str) -> None:
-    """Every channel count and kernel size that was counted, within 5 %: a cost per output beside that per MAC, no lanes."""
+    """Every channel count and kernel size that was counted, within 14 %: taps beyond the border are priced and not summed."""
     target = catalogue.load(name)
     counted = next(entry for entry in json.loads(COUNTS.read_text(encoding="utf-8"))["cores"] if entry["core"] == core)
     layers = [row for row in counted["measured"] if row["depthwise"]]
-    assert len({(row["inputs"], row["kernel"]) for row in layers}) == 4
+    assert len({(row["inputs"], row["kernel"]) for row in layers}) == 7
     for row in layers:
         plan = Precision.integers(row["weight_bits"], row["tensor_bits"])
         table = cost.uniform_table(target, one_depthwise(row["inputs"], row["kernel"], row["side"]), plan)
         priced = cycles(target, table.compute_s.item() + table.overhead_s.item())
         expected = row["instructions"] * number(target, "mcu.cycles_per_instruction")
-        assert priced == pytest.approx(expected, rel=0.05), row
+        assert priced == pytest.approx(expected, rel=0.14), row
 
 
 def test_shallow_inputs_waste_vector_lanes_that_read_in_place() -> None:
@@ -161,13 +161,14 @@ def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
         expected |= {"cycles_per_call": counted["per_call"]}
         expected |= {"cycles_per_output_requant": units["requant"], "wide.cycles_per_output_requant": units["wide_requant"]}
         expected |= {"cycles_per_im2col_byte": units["im2col"], "cycles_per_im2col_row": units["im2col_row"]}
-        expected |= {"cycles_per_layer": units["layer"], "cycles_per_depthwise_output": units["depthwise_output"]}
-        expected |= {"wide.cycles_per_depthwise_output": units["wide_depthwise_output"]}
+        expected |= {"cycles_per_layer": units["layer"]}
+        expected |= {f"cycles_per_depthwise_{each}": units[f"depthwise_{each}"] for each in ("output", "pixel")}
+        expected |= {f"wide.cycles_per_depthwise_{each}": units[f"wide_depthwise_{each}"] for each in ("output", "pixel")}
         each = number(target, "mcu.cycles_per_instruction")
         for key, instructions in expected.items():
             assert number(target, f"mcu.{key}") == pytest.approx(instructions * each, rel=1e-3), (target.name, key)
         assert target.mcu.lanes.value == counted["lanes"]
-        assert number(target, "mcu.depthwise_lanes") == 1
+        assert number(target, "mcu.depthwise_lanes") == 4
         clock = number(target, "mcu.clock_hz")
         assert number(target, "rates.W8A8") == pytest.approx(clock / units["conv"] / each, rel=1e-3)
         assert number(target, "rates.W8A16") == pytest.approx(clock / units["wide_conv"] / each, rel=1e-3)
