@@ -240,7 +240,7 @@ def schedule(
     copied = weights.copies(rows, capacity - taken, [(each.first, each.last) for each in found], wanted)
     taken += copied.held
     kept = kept_whole(workload, brick, element_bytes, taken, rolling, ends, access, capacity, absorbed)
-    for one in ranges_of(workload, brick, kept, element_bytes, access):
+    for one in ranges_of(workload, brick, kept, element_bytes, access, absorbed):
         taken[one.layers] += one.size_bytes
     return Schedule(kept | rolling, rows, copied, float(taken.max(initial=0.0)))
 

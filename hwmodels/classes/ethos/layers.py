@@ -275,9 +275,13 @@ class Pricing:
         source = self.workload.tensors[layer.inputs[0]].producer
         choice = source >= 0 and not isinstance(self.workload.layers[source].work, Move)
         # In the order of execution, as the compiler lists who reads a tensor.
-        reader = min(self.workload.tensors[self.workload.layers[self.turns.get(row, self._last(row))].output].readers, default=-1)
+        last = self._last(row)
+        reader = min(self.workload.tensors[self.workload.layers[self.turns.get(row, last)].output].readers, default=-1)
+        # What the output unit does as part of the operation takes its turn at every element.
+        chain = sum(part.operation.finish for i in range(row + 1, last + 1) for part in found[i])
         for part in found[row]:
             op, blocks = self._written(row, part.operation), self._cut(part.operation, rows, self.turns.get(row))
+            op = op._replace(finish=op.finish + chain)
             latency = self.homes.weights.read_latency
             _, cycles = operation_cycles(op, blocks, self.array, outside, outside, latency, 1.0)
             stripe = op

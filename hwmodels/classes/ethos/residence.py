@@ -45,36 +45,58 @@ class Range:
 
 
 def ranges_of(
-    workload: Workload, brick: np.ndarray, candidates: np.ndarray, element_bytes: float, access: np.ndarray
+    workload: Workload,
+    brick: np.ndarray,
+    candidates: np.ndarray,
+    element_bytes: float,
+    access: np.ndarray,
+    absorbed: Sequence[bool] = (),
 ) -> list[Range]:
     """The live ranges of the candidates ``bool[T]``, in the order in which they begin.
 
     Args:
         brick: ``bool[T]``, tensors stored in bricks.
         access: ``float64[T]``, elements of each tensor that are read and written.
+        absorbed: layers that the output unit does as part of the layer before; none where empty. What lies between the two is
+            nowhere.
     """
-    stored, place = stored_elements(workload, brick) * element_bytes, _places(workload, brick, candidates)
+    candidates = candidates.copy()
+    for row in np.flatnonzero(absorbed).tolist():
+        candidates[workload.layers[row - 1].output] = False
+    opens = _opens(workload, absorbed)
+    stored, place = stored_elements(workload, brick) * element_bytes, _places(workload, brick, candidates, opens)
     members: dict[int, list[int]] = {}
     for i in np.flatnonzero(candidates):
         members.setdefault(place[i], []).append(int(i))
     found = []
     for tensors in members.values():
         each = [workload.tensors[i] for i in tensors]
-        first = max(min(t.producer for t in each), 0)
+        first = min(opens[max(t.producer, 0)] for t in each)
         last = max(max(t.readers, default=len(workload.layers) - 1) for t in each)
         size = max(float(stored[i]) for i in tensors)
         found.append(Range(tensors, size, first, last, float(access[tensors].sum())))
     return sorted(found, key=lambda one: one.first)
 
 
-def _places(workload: Workload, brick: np.ndarray, candidates: np.ndarray) -> list[int]:
-    """For every tensor, the tensor in whose place it lies; what is stored otherwise (``brick bool[T]``) overwrites nothing."""
+def _opens(workload: Workload, absorbed: Sequence[bool]) -> list[int]:
+    """For every layer the first of those that run together with it (``absorbed`` as in ``ranges_of``)."""
+    found = list(range(len(workload.layers)))
+    for row in np.flatnonzero(absorbed).tolist():
+        found[row] = found[row - 1]
+    return found
+
+
+def _places(workload: Workload, brick: np.ndarray, candidates: np.ndarray, opens: Sequence[int]) -> list[int]:
+    """For every tensor, the tensor in whose place it lies; what is stored otherwise (``brick bool[T]``) overwrites nothing. Of
+    layers that run together (``opens``: the first of them) the result may overwrite what the first reads, if that is
+    element-wise."""
     place = in_place(workload)
-    for layer in workload.layers:
-        if not layer.maps() or not candidates[layer.output]:
+    for row, layer in enumerate(workload.layers):
+        opening = workload.layers[opens[row]]
+        if not layer.maps() or not opening.maps() or not candidates[layer.output]:
             continue
         target = workload.tensors[layer.output]
-        for i in dict.fromkeys(layer.inputs):
+        for i in dict.fromkeys(opening.inputs):
             source = workload.tensors[i]
             alone = candidates[i] and len(source.readers) == 1
             apart = place[layer.output] == layer.output and place[i] != layer.output
@@ -114,7 +136,7 @@ def kept_whole(
         # What lies between the two is nowhere, unless in the place of the result.
         kept[workload.layers[row - 1].output] &= kept[workload.layers[row].output]
     share_views(workload, kept)
-    ranges = ranges_of(workload, brick, kept, element_bytes, access)
+    ranges = ranges_of(workload, brick, kept, element_bytes, access, absorbed)
     # What is on chip does not survive while the processor beside the array works.
     for one in [r for r in ranges if any(r.first <= i <= r.last for i in switches)]:
         kept[one.tensors] = False

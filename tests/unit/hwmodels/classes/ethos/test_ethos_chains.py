@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hwmodels import cost
+from hwmodels.classes.ethos.array import array_of, described
+from hwmodels.classes.ethos.buffering import Weighing
 from hwmodels.classes.ethos.layers import Pricing
-from hwmodels.classes.ethos.operations import bounded_apart
+from hwmodels.classes.ethos.operations import bounded_apart, chained
+from hwmodels.classes.ethos.residence import ranges_of
+from hwmodels.classes.ethos.storage import bricks
 from hwmodels.device import catalogue
 from hwsearch.formats.reading import pricing
 from searchspaces.ir.lower import to_workload
@@ -51,6 +57,55 @@ class Joined(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.head(x))
         return self.tail(torch.cat([torch.relu(self.left(y)), self.right(y)], dim=1))  # type: ignore[no-any-return]
+
+
+class Twice(nn.Module):
+    """A convolution of three channels, whose result two sums take one after the other."""
+
+    def __init__(self, sums: int = 2) -> None:
+        super().__init__()
+        self.head, self.body, self.tail = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+        self.sums = sums
+
+    def forward(self, x: Tensor) -> Tensor:
+        head = self.head(x)
+        y = self.body(head)
+        for _ in range(self.sums):
+            y = y + head
+        return self.tail(y)  # type: ignore[no-any-return]
+
+
+def test_what_lies_between_two_sums_is_nowhere() -> None:
+    """The output unit passes the first sum on to the second, whose result overwrites what the first one reads."""
+    device = catalogue.load("ethos-u85-512")
+    workload, array = to_workload(trace(Twice().eval(), 3, "twice", size=(64, 60)), 64, 60), array_of(described(device)[0])
+    brick = bricks(workload, any_order=True)
+    absorbed = [chained(workload, row, array, brick) for row in range(len(workload.layers))]
+    first, second = (row for row, layer in enumerate(workload.layers) if layer.maps("add"))
+    assert absorbed == [row == second for row in range(len(workload.layers))]
+    read, between, result = (workload.layers[row].output for row in (first - 1, first, second))
+    every = np.ones(len(workload.tensors), dtype=bool)
+    found = ranges_of(workload, brick, every, 1.0, np.zeros(len(every)), absorbed)
+    assert not any(between in one.tensors for one in found)
+    (where,) = (one for one in found if result in one.tensors)
+    assert where.tensors == [read, result]
+    assert (where.first, where.last, where.size_bytes) == (first - 1, second + 1, 64 * 60 * 3)
+
+
+def test_a_copy_hides_behind_every_sum_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vela prints 720 cycles for a sum of 64x60 pixels of three channels on a U85-1024, and 1440 for two in one."""
+    device, original, seen = catalogue.load("ethos-u85-1024"), Pricing._weigh, dict[int, float]()
+
+    def weigh(self: Pricing, found: Any, weights: np.ndarray, row: int, rows: int) -> list[Weighing]:
+        made = original(self, found, weights, row, rows)
+        if self.workload.layers[row].maps("add") and made:
+            seen[self._last(row) - row] = made[0].cycles
+        return made
+
+    monkeypatch.setattr(Pricing, "_weigh", weigh)
+    for sums in (1, 2):
+        cost.onchip_bytes(device, to_workload(trace(Twice(sums).eval(), 3, "twice", size=(64, 60)), 64, 60), 8)
+    assert seen == {0: pytest.approx(720.0), 1: pytest.approx(1440.0)}
 
 
 def test_a_bound_is_an_operation_where_its_zero_is_not_the_first_code() -> None:
