@@ -41,13 +41,14 @@ TIE = 1e-9
 
 class Buffered(NamedTuple):
     """A copy: ``sizes`` of the two buffers, which of them is in use last, whether the first slice is copied beside the operation
-    before; shares of the weights in the first slice; cycles of the last one."""
+    before; shares of the weights in the first slice; cycles of the last one; where slices of output channels end (from 0 on)."""
 
     sizes: tuple[int, int]
     last: int
     ahead: bool
     first: float
     tail_cycles: float
+    ends: tuple[int, ...]
 
 
 class Weighing(NamedTuple):
@@ -245,7 +246,7 @@ def decide(op: Weighing, reader: Weighing | None, before: Before, room: float, a
     slower = without < (1 - TIE) * _with_copy(offer, inputs, dominated)
     if slower or (passes == 1 and time + made.weights > without):
         return None
-    return Buffered(both, (len(sizes) - 1) % 2 if double else 0, ahead, ends[1] / channels, made.tail)
+    return Buffered(both, (len(sizes) - 1) % 2 if double else 0, ahead, ends[1] / channels, made.tail, tuple(ends))
 
 
 def _inputs_beside(

@@ -8,6 +8,7 @@ transposes, bounds) is timed with that operation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from hwmodels.classes.ethos.terms import (
     TOTAL,
     WAITS,
     Placement,
+    constant_channels,
     layer_terms,
 )
 from hwmodels.device.device import Device
@@ -91,7 +93,7 @@ class Pricing:
         for number, (part, near) in enumerate(zip(found, whence, strict=True)):
             blocks = self._cut(part.operation, rows, self.turns.get(row))
             op = self._written(row, part.operation)
-            here = self._copied(tokens.placed(part, place._replace(near=near), words), plan[0], row, number)
+            here = self._copied(tokens.placed(part, place._replace(near=near), words), plan[0], row, number, blocks)
             made = np.zeros_like(out)
             layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * part.share, pace, made)
             made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], self._constant(part))
@@ -110,7 +112,7 @@ class Pricing:
         self.terms[key] = out
         return out
 
-    def _copied(self, place: Placement, schedule: Schedule, row: int, number: int) -> Placement:
+    def _copied(self, place: Placement, schedule: Schedule, row: int, number: int, blocks: Blocks) -> Placement:
         """A placement with what the schedule says of the copy of an operation's weights. Where feature maps always stay on the
         chip, the faster way is taken, which agrees better with the compiler's figures for slow flash."""
         made = schedule.copies
@@ -121,7 +123,9 @@ class Pricing:
             return place
         ahead = float(found.first) if found.ahead else 0.0
         slack, tail = float(made.slack[row][number]), float(found.tail_cycles)
-        return place._replace(copy=COPIED, first=float(found.first), ahead=ahead, slack=slack, tail=tail)
+        channels = sum(constant_channels(end - begin, blocks, self.array) for begin, end in pairwise(found.ends))
+        copied = place._replace(copy=COPIED, first=float(found.first), ahead=ahead, slack=slack, tail=tail)
+        return copied._replace(channels=channels)
 
     def _place(self, row: int, plan: tuple[Schedule, Schedule]) -> Placement:
         """Where layer ``row`` reads and writes, and how its weights come."""
@@ -181,7 +185,7 @@ class Pricing:
                         streamed += read_bytes(part.operation._replace(in_brick=bool(self.brick[k])), cuts[-1], outside)
             made = np.zeros((len(alone), 4))
             for number, (part, blocks) in enumerate(zip(whole, cuts, strict=True)):
-                here = self._copied(place, reads, first, number)
+                here = self._copied(place, reads, first, number, blocks)
                 more = part.operation._replace(finish=part.operation.finish + finish)
                 one = np.zeros_like(made)
                 layer_terms(more, blocks, self.array, self.homes, here, weights * part.share, pace, one)

@@ -48,7 +48,8 @@ class Placement(NamedTuple):
     ``near``: how many of the inputs are on chip (``NONE``, ``SOME``, ``ALL``). ``kept``: whether the output is. ``copy``: what
     may be done about a copy of the weights on chip (``HIDDEN``, ``WAITS``, ``NEVER``, ``COPIED``). Of one that is made:
     ``first``, the share of its first slice, and ``ahead``, what of it is copied beside the layer before, which has ``slack``
-    cycles for that; ``tail``, cycles of the last slice as they were estimated.
+    cycles for that; ``tail``, cycles of the last slice as they were estimated; ``channels``, whose biases and scales its slices
+    fetch.
     """
 
     near: int
@@ -58,6 +59,7 @@ class Placement(NamedTuple):
     ahead: float = 0.0
     slack: float = 0.0
     tail: float = 0.0
+    channels: int = 0
 
 
 class Load(NamedTuple):
@@ -96,6 +98,12 @@ def copy_cycles(homes: Homes, size: float) -> float:
 
 
 @compiled
+def constant_channels(channels: int, blocks: Blocks, array: Array) -> int:
+    """Channels whose biases and scales are fetched for ``channels``: a U85 fetches those of whole micro-blocks, and bricks."""
+    return up(channels, max(blocks.micro_c, BRICK)) if array.buffers[0] > 0 else channels
+
+
+@compiled
 def operation_terms(
     op: Operation,
     blocks: Blocks,
@@ -125,8 +133,7 @@ def operation_terms(
     if weight_bytes == 0.0:
         return work, 0.0, maps, max(cycles, maps)
     passes = fetches(op, blocks)
-    # The U85 fetches biases and scales of whole micro-blocks, and of whole bricks.
-    channels = up(op.out_c, max(blocks.micro_c, BRICK)) if array.buffers[0] > 0 else op.out_c
+    channels = place.channels if place.copy == COPIED else constant_channels(op.out_c, blocks, array)
     streamed, constants = weight_bytes * passes, float(CHANNEL_CONSTANT_BYTES * channels * passes)
     at = homes.weights_at
     if place.copy == COPIED:
@@ -184,7 +191,9 @@ def layer_terms(
             if inputs == SOME and op.inputs == 1:
                 continue
             for output in range(2 if place.kept else 1):
-                tried = Placement(inputs, output > 0, place.copy, place.first, place.ahead, place.slack, place.tail)
+                tried = Placement(
+                    inputs, output > 0, place.copy, place.first, place.ahead, place.slack, place.tail, place.channels
+                )
                 found = operation_terms(op, blocks, array, homes, tried, weight_bytes[w], pace[w])
                 for term in range(4):
                     least[term] = min(least[term], found[term])

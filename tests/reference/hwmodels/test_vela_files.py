@@ -190,10 +190,12 @@ def relative(kind: str, seed: int, bits: int, target: str, folder: Path) -> tupl
         pytest.param("odd", 704, 8, "ethos-u65-512", id="what a cascade ends in leaves the chip"),
         pytest.param("transposed", 703, 8, "ethos-u65-512", id="biases come from the copy, too"),
         pytest.param("plain", 703, 16, "ethos-u85-512", id="an input stays on the chip instead of weights"),
+        pytest.param("odd", 1603, 16, "ethos-u85-256", id="what lies between two sums is nowhere"),
+        pytest.param("strided", 1600, 16, "ethos-u85-1024", id="every slice fetches whole micro-blocks of biases"),
     ],
 )
 def test_one_cause_each(kind: str, seed: int, bits: int, target: str, tmp_path: Path) -> None:
-    """Files that were off by 5 to 40 % for one reason each."""
+    """Files that were off by 5 to 53 % for one reason each."""
     latency, memory = relative(kind, seed, bits, target, tmp_path)
     print(f"\n{kind} {seed} W8A{bits} {target}: latency {latency:+.2%}, on-chip memory {memory:+.2%}")
     assert abs(latency) <= 0.01
