@@ -37,9 +37,13 @@ def summary(device: Device) -> dict[str, Any]:
     }
 
 
+_MOST_LISTED = 6
+"""Precisions that fit into their column of the list of devices."""
+
+
 def _brief(words: list[str]) -> str:
-    """The last words of a long list, which in a list of precisions are the widest."""
-    return " ".join(words) if len(words) <= 6 else f"{len(words)} of them, up to {words[-1]}"
+    """The words; of more than ``_MOST_LISTED`` their number and the last one, which in a list of precisions is the widest."""
+    return " ".join(words) if len(words) <= _MOST_LISTED else f"{len(words)} of them, up to {words[-1]}"
 
 
 def agreements(name: str) -> list[dict[str, Any]]:
