@@ -242,13 +242,19 @@ class Writer:
                 "Export this plan as ONNX.",
             )
         self.codes[node.name] = write(self, node)
-        kept = isinstance(node.op, _PICTURES) or (isinstance(node.op, Mean) and node.op.over_picture)
-        kept = kept or (isinstance(node.op, Mul) and len(node.inputs) > 1)
-        normalized = isinstance(node.op, LayerNorm) and over_channels(node.op, self.full[node.name])
-        kept = kept or normalized
-        always = normalized or isinstance(node.op, _ALWAYS)
-        if kept and (always or all(name in self.pictures for name in node.inputs)):
+        if self._writes_picture(node):
             self.pictures.add(node.name)
+
+    def _writes_picture(self, node: Node) -> bool:
+        """Whether the result is stored as a picture: always for some operators, for others if all that they read are pictures."""
+        op = node.op
+        over_channels_of_picture = isinstance(op, LayerNorm) and over_channels(op, self.full[node.name])
+        if over_channels_of_picture or isinstance(op, _ALWAYS):
+            return True
+        mean_of_picture = isinstance(op, Mean) and op.over_picture
+        product_of_tensors = isinstance(op, Mul) and len(node.inputs) > 1
+        keeps = isinstance(op, _PICTURES) or mean_of_picture or product_of_tensors
+        return keeps and all(name in self.pictures for name in node.inputs)
 
 
 _TOKENS = (Linear, MatMul, Reshape, Permute)
