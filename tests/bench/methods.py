@@ -135,7 +135,7 @@ VERSIONS = (
     "for ngswin x2 W4A4, where training helped. Of the present version, which polishes from fitted layers and from where a "
     "plan was calibrated, are the rows of `together` at W4A4 of carn_m x4, imdn x4 with all blocks, lapsrn x2, pan x4, vdsr "
     "x2 and mobilesr x4 without first and last layer (before, they lost 1.71, 2.59, 3.92, 1.86, 0.91 and 1.40 dB), and "
-    "those of pan x4 at W3A3 (2.73 dB), of `output_noise` of mobilesr x4 W4A4 (1.73 dB), of mobilesr x4 W4A4 at effort 1 and "
+    "those of pan x4 at W3A3 (2.73 dB), of `output_noise` of mobilesr x4 W4A4 (1.73 dB), of mobilesr x4 at effort 1 and "
     "of fsrcnn x2 in two regions, by the rule of the paper and of its code. Seconds are of machines that "
     "had other work, too."
 )
