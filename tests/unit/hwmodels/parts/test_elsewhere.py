@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from installed_package import installed
 
 from hwmodels.device import catalogue, reader
 from hwmodels.errors import FileError
@@ -59,11 +60,8 @@ def test_a_file_that_fails_while_it_is_imported_is_told_with_its_line(tmp_path: 
 
 
 def test_code_of_an_installed_package_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "their_functions.py").write_text("def fails():\n    raise KeyError('x')\n")
-    metadata = tmp_path / "their_functions-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-functions\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[tests.functions]\nmine = their_functions:fails\n")
+    text = "def fails():\n    raise KeyError('x')\n"
+    installed(tmp_path, "their_functions", text, "1.0", "[tests.functions]\nmine = their_functions:fails\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     registry._entry_points.cache_clear()
     try:
@@ -79,11 +77,7 @@ def test_code_of_an_installed_package_is_theirs(tmp_path: Path, monkeypatch: pyt
 def test_a_package_that_ends_the_process_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "their_script.py").write_text("raise SystemExit(1)\n")
-    metadata = tmp_path / "their_script-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-script\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[tests.scripts]\nmine = their_script:x\n")
+    installed(tmp_path, "their_script", "raise SystemExit(1)\n", "1.0", "[tests.scripts]\nmine = their_script:x\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     registry._entry_points.cache_clear()
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from installed_package import installed
 
 from hwmodels.device import catalogue, reader
 from hwmodels.errors import FileError, UsageError
@@ -131,11 +132,8 @@ def test_naming_a_plugin_does_not_execute_it(tmp_path: Path):
 
 
 def test_entry_points_of_installed_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    (tmp_path / "their_colours.py").write_text(FILE)
-    metadata = tmp_path / "their_colours-2.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-colours\nVersion: 2.0\n")
-    (metadata / "entry_points.txt").write_text("[tests.colours]\nmine = their_colours:MINE\nlost = their_colours:ABSENT\n")
+    entry_points = "[tests.colours]\nmine = their_colours:MINE\nlost = their_colours:ABSENT\n"
+    installed(tmp_path, "their_colours", FILE, "2.0", entry_points)
     monkeypatch.syspath_prepend(str(tmp_path))
     registry._entry_points.cache_clear()
     try:
