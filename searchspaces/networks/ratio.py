@@ -17,6 +17,7 @@ Size = tuple[int, int]
 Gives = Callable[[Size], tuple[int, ...] | None]
 """Height and width of a picture to the shape of what the network gives, None where it does not take that size."""
 _PICTURE = "A network must return the picture, enlarged or of its own size, with as many channels as it reads."
+_OTHER = "One that returns something else, such as the scores of classes, is asked for with --task classifier."
 
 
 def found(gives: Gives, channels: int, size: Size, target: str, hint: str = "") -> Scale:
@@ -31,7 +32,7 @@ def found(gives: Gives, channels: int, size: Size, target: str, hint: str = "") 
     shape = gives(size)
     says = f"{target}: a picture of {channels}x{size[0]}x{size[1]} (channels x height x width) becomes {shape}"
     if shape is None or len(shape) != 4 or shape[:2] != (1, channels) or 0 in shape:
-        raise UsageError(says, hint or _PICTURE)
+        raise UsageError(says, hint or f"{_PICTURE} {_OTHER}")
     tall, wide = (Fraction(large, small) for large, small in zip(shape[2:], size, strict=True))
     if max(tall, wide) < 1:
         raise UsageError(f"{says}, which is smaller", hint or f"{_PICTURE} Quality of smaller pictures is not measured.")

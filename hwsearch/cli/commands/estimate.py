@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = "jetson"
 DEFAULT_PLAN = "W8A8"
-BESIDE_A_FILE = ("--model", "--target", "--input", "--input-channels", "--with", "--json", "--quiet")
-"""What a model file can be priced with at its own widths."""
+BESIDE_A_FILE = ("--model", "--target", "--input", "--input-channels", "--task", "--with", "--json", "--quiet")
+"""What a model file can be priced with at its own widths, where whatever it gives has a price."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +43,7 @@ def estimate(
     ] = None,
     target: options.Target = None,
     network: groups.NetworkOptions,
+    task: options.TaskName = None,
     input_size: options.Input = None,
     tiling: groups.TilingOptions,
     allow_edited: options.AllowEdited = False,
@@ -57,6 +58,10 @@ def estimate(
 
     A model file (--model net.tflite) is priced with its own widths, or with those of --plan.
     """
+    if task is not None:
+        from searchspaces.tasks import registry
+
+        registry.task(task)
     model = network.model
     if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
         _refuse_beside_a_file(context)
@@ -66,7 +71,8 @@ def estimate(
     if tiling.halo is not None and tiling.tile is None:
         raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
     fields: dict[str, Any] = network.fields() | tiling.fields()
-    fields |= notations.given({"target": notations.read_target(target), "input_size": notations.read_size(input_size)})
+    size = notations.read_size(input_size)
+    fields |= notations.given({"target": notations.read_target(target), "task": task, "input_size": size})
     terminal = Terminal(as_json, quiet)
     price = _priced(plan or DEFAULT_PLAN, fields, allow_edited=allow_edited)
     if not as_json:
