@@ -27,7 +27,12 @@ Network = Annotated[
 Model = Annotated[
     str | None, typer.Option(help=f"Your own network: FILE.py:CALLABLE, or a model file ({MODEL_FILES}).", metavar="FILE")
 ]
-Weights = Annotated[Path | None, typer.Option(help=f"A file of weights: {endings.USUAL}.", metavar="FILE", resolve_path=True)]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"A file of weights: {endings.USUAL}, or the index of several ({endings.INDEX}).", metavar="FILE", resolve_path=True
+    ),
+]
 Scale = Annotated[
     str | None,
     typer.Option(

@@ -86,7 +86,7 @@ def _check_model(model: str) -> None:
     suffix = Path(model.partition(":")[0]).suffix.lower()
     if suffix in readers.endings() and not Path(model).exists():
         raise FileError(f"{model}: no such file")
-    if suffix in endings.WEIGHTS:
+    if endings.is_weights(Path(model.partition(":")[0])):
         raise UsageError(f"{model}: weights, no network", "Weights go to --weights, beside --network, --model or alone.")
     if suffix != ".py":
         readers.refuse_foreign(Path(model.partition(":")[0]))

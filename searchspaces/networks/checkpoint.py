@@ -1,6 +1,7 @@
 """What a weights file holds, told by its content and not by its name; no code of a file is ever run.
 
-A file is safetensors, or a PyTorch archive or legacy pickle that ``torch.load(weights_only=True)`` reads. Objects of other
+A file is safetensors, or a PyTorch archive or legacy pickle that ``torch.load(weights_only=True)`` reads, or an index that names
+several of them (see ``shards``). Objects of other
 classes beside the tensors (a training script's arguments, a path) are replaced by inert stand-ins: their classes are neither
 imported nor called. Whatever else arrives under the name of weights gets its true cause: a pointer, a web page, a program.
 """
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from hwmodels import impostors
 from hwmodels.errors import FileError
-from searchspaces.networks import endings
+from searchspaces.networks import endings, shards
 
 AGAIN = "Copy or save the file again, and compare its size with the original's."
 SAVE = "Save tensors only: torch.save(model.state_dict(), path), or better a .safetensors file."
@@ -57,9 +58,12 @@ def read(path: str | Path) -> Checkpoint:
     """Every tensor that ``path`` holds, wherever it is nested.
 
     Raises:
-        FileError: not there, damaged, not weights at all, or a pickle that would have to run code.
+        FileError: not there, damaged, not weights at all, or a pickle that would have to run code; of an index, also one that
+            does not fit its files.
     """
     file = Path(path)
+    if endings.is_index(file) and file.is_file():
+        return _indexed(file)
     if file.is_dir():
         inside = sorted(member.name for member in file.iterdir() if member.suffix in endings.WEIGHTS)[:_NAMED]
         hint = f"Pass a file of it: {', '.join(inside)}." if inside else f"Pass a {endings.USUAL} file."
@@ -85,6 +89,24 @@ def read(path: str | Path) -> Checkpoint:
     return Checkpoint(_flat(found, file, content_bytes, unread), unread)
 
 
+def _indexed(index: Path) -> Checkpoint:
+    """All tensors of the files that an index names, as if they stood in one."""
+    tensors: dict[str, Tensor] = {}
+    unread: dict[str, None] = {}
+    for file, names in shards.read(index).items():
+        found = read(file)
+        if absent := [name for name in names if name not in found.tensors]:
+            more = ", ..." if len(absent) > _NAMED else ""
+            raise FileError(
+                f"{index}: {file.name} does not hold {len(absent)} of the {len(names)} tensors that the index looks for there: "
+                f"{', '.join(absent[:_NAMED])}{more}",
+                "The index and its files belong to different downloads: fetch all of them again.",
+            )
+        tensors |= {name: found.tensors[name] for name in names}
+        unread |= dict.fromkeys(found.unread)
+    return Checkpoint(tensors, tuple(unread))
+
+
 def _refuse_foreign(file: Path, start: bytes) -> None:
     """Raises FileError for what is known and is not weights."""
     impostors.check(file, start, "weights")
@@ -99,9 +121,6 @@ def _refuse_foreign(file: Path, start: bytes) -> None:
     text = impostors.beginning(start)
     if text is None or start[8:9] == b"{":
         return
-    if file.name.endswith(".index.json"):
-        hint = "Save the tensors of all its files in one: safetensors.torch.save_file({**one, **other}, path)."
-        raise FileError(f"{file}: an index of weights in several files, a kind that is not read", hint)
     first = text.splitlines()[0][:60] if text else ""
     raise FileError(f"{file}: text, not weights; it begins with {first!r}", "Download or copy the weights file itself.")
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from hwmodels.errors import FileError, UsageError
 from searchspaces.data.scale import Scale, scale_text
-from searchspaces.networks import checkpoint, through_spandrel
+from searchspaces.networks import checkpoint, shards, through_spandrel
 from searchspaces.networks.input_channels import InputChannels
 from searchspaces.networks.prefixes import choose
 from searchspaces.networks.registry import NETWORKS
 from searchspaces.networks.reparametrised import put_together
 from searchspaces.networks.spec import NetworkSpec, blueprint
+from searchspaces.networks.weights import integers
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ class Recognised:
     """A network; ``scale`` is None where its weights are the same for several.
 
     ``scales``: those that the weights are for; ``channels`` of pictures, ``value_range`` that its published weights expect;
-    ``arguments``: its sizes, as the weights show them; ``family``: what it is, where another library knows the network.
+    ``arguments``: its sizes, as the weights show them; ``family``: what it is, where another library knows the network;
+    ``integers``: the tensors that are integers where the network has real numbers, for which loading refuses the file.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Recognised:
     value_range: str = field(default="0..1", compare=False)
     arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
     family: str = field(default="", compare=False)
+    integers: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def words(self) -> str:
@@ -56,6 +59,7 @@ class _Fit:
     arguments: Mapping[str, Any]
     alike: int
     all: int
+    integers: tuple[str, ...] = ()
 
 
 def recognise(path: Path, scale: Scale | None = None, made: InputChannels | None = None) -> Recognised:
@@ -91,7 +95,7 @@ def look(path: Path, scale: Scale | None = None, made: InputChannels | None = No
     channels = found[0].spec.channels or int(found[0].arguments["channels"])
     scales, values = tuple(fit.scale for fit in found), found[0].spec.value_range or "0..1"
     known = scale or (scales[0] if len(scales) == 1 else None)
-    return Recognised(names[0], known, scales, channels, values, found[0].arguments)
+    return Recognised(names[0], known, scales, channels, values, found[0].arguments, integers=found[0].integers)
 
 
 def _elsewhere(path: Path, scale: Scale | None, made: InputChannels | None, none: str) -> Recognised:
@@ -101,10 +105,11 @@ def _elsewhere(path: Path, scale: Scale | None, made: InputChannels | None, none
         none: the words for a file of no built-in network.
     """
     found = through_spandrel.look(path, made)
+    hint = f"{shards.one_of_several(path)} {_HINT}".strip()
     if isinstance(found, through_spandrel.Unavailable):
-        raise FileError(f"{none}; {found.reason}", f"{_HINT} {found.remedy}")
+        raise FileError(f"{none}; {found.reason}", f"{hint} {found.remedy}")
     if found is None:
-        raise FileError(f"{none}, nor of those that spandrel knows", _HINT)
+        raise FileError(f"{none}, nor of those that spandrel knows", hint)
     if scale is not None and scale != found.scale:
         raise UsageError(
             f"{path}: weights of {found.title} x{scale_text(found.scale)}, not of scale {scale_text(scale)}", "Leave --scale out."
@@ -162,4 +167,4 @@ def _fit(spec: NetworkSpec, scale: int, tensors: Mapping[str, Tensor], path: Pat
     names = {name for name in wanted if not name.endswith("num_batches_tracked")}
     alike = sum(name in state and state[name].shape == wanted[name].shape for name in names)
     foreign = sum(name not in wanted for name in state)
-    return _Fit(spec, scale, arguments, alike, len(names) + foreign)
+    return _Fit(spec, scale, arguments, alike, len(names) + foreign, tuple(integers(state, wanted)))

@@ -22,8 +22,9 @@ from searchspaces.data.scale import Scale, scale_text
 from searchspaces.networks.input_channels import PICTURES, InputChannels
 from searchspaces.networks.own_code import HOW, OwnCode, taken_by
 from searchspaces.networks.own_module import in_single_precision, picture_of, scale_of
+from searchspaces.networks.shards import sha256
 from searchspaces.networks.spec import NetworkSpec, blueprint
-from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256, state_sha256
+from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, state_sha256
 
 _log = logging.getLogger(__name__)
 

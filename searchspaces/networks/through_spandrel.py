@@ -24,7 +24,8 @@ from searchspaces.networks.prefixes import views
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.networks.reparametrised import in_words, put_together
 from searchspaces.networks.several_outputs import picture_alone
-from searchspaces.networks.weights import as_numbers, sha256
+from searchspaces.networks.shards import sha256
+from searchspaces.networks.weights import as_numbers
 
 NAME = "spandrel"
 """What such a network is called in a request, beside its weights; the weights tell which of the families it is."""

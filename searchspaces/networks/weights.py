@@ -14,17 +14,16 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError
-from searchspaces.networks import checkpoint
+from searchspaces.networks import checkpoint, shards
 from searchspaces.networks.prefixes import choose
 
 DIVERGED = "The training diverged, or the file is damaged: use an earlier checkpoint."
 """What to do about numbers that are not finite."""
-
-
-def sha256(path: str | Path) -> str:
-    """Checksum of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+QUANTIZED = (
+    "Integers of a quantized network mean nothing without its scales: give the weights of the floating-point network, "
+    "or a quantized model file (.onnx, .tflite) by --model."
+)
+"""What to do about integers."""
 
 
 def state_sha256(module: nn.Module) -> str:
@@ -77,16 +76,25 @@ def read_weights(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
 
 def _check_real(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises FileError where a file holds integers in the place of a network's real numbers."""
-    real = {key for key, value in wanted.items() if value.is_floating_point()}
-    integers = [key for key, value in state.items() if key in real and not value.is_floating_point()]
-    if integers:
-        kind = str(state[integers[0]].dtype).removeprefix("torch.")
+    real = sum(value.is_floating_point() for value in wanted.values())
+    if found := integers(state, wanted):
+        kind = str(state[found[0]].dtype).removeprefix("torch.")
         raise FileError(
-            f"{path}: integers where the network has real numbers: "
-            f"{integers[0]} is of {kind} ({len(integers)} of {len(real)} tensors)",
-            "Integers of a quantized network mean nothing without its scales: give the weights of the floating-point network, "
-            "or a quantized model file (.onnx, .tflite) by --model.",
+            f"{path}: integers where the network has real numbers: {found[0]} is of {kind} ({len(found)} of {real} tensors)",
+            QUANTIZED,
         )
+
+
+def integers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor] | None = None) -> list[str]:
+    """The tensors of integers in the place of real numbers.
+
+    Args:
+        wanted: the network's state dict; None where it is not known: real are then those that are called weight or bias.
+    """
+    found = [key for key, value in state.items() if not value.is_floating_point()]
+    if wanted is None:
+        return [key for key in found if key.endswith(("weight", "bias"))]
+    return [key for key in found if key in wanted and wanted[key].is_floating_point()]
 
 
 def as_numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
@@ -137,7 +145,8 @@ def put(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> N
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise FileError(
-            f"{source}: these weights do not fit the network\n{lines}", "Check the network's name, scale and arguments."
+            f"{source}: these weights do not fit the network\n{lines}",
+            f"{shards.one_of_several(source)} Check the network's name, scale and arguments.".strip(),
         )
     module.load_state_dict(dict(state), strict=False)
 

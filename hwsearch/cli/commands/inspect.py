@@ -44,7 +44,7 @@ def inspect(
         raise UsageError("--input is the size at which a file is priced", "Name a device with --target, or leave it out.")
     from hwsearch.formats.reading.readers import is_model
 
-    if file.suffix.lower() in endings.WEIGHTS and target is None and not is_model(file):
+    if endings.is_weights(file) and target is None and not is_model(file):
         show_weights(file, terminal, notations.read_input_channels(input_channels))
     else:
         channels = notations.read_input_channels(input_channels)
@@ -54,7 +54,7 @@ def inspect(
 def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] | None = None) -> None:
     """Which network a file of weights is of: family, scale, colours, range of values, sizes; and what it holds."""
     from hwsearch.documents import units
-    from searchspaces.networks import checkpoint, recognition, weights
+    from searchspaces.networks import checkpoint, recognition, shards, weights
     from searchspaces.networks.input_channels import parse
 
     tensors = checkpoint.read(file).tensors
@@ -64,25 +64,32 @@ def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] |
     except HwsearchError as error:
         reason, hint = error.message.removeprefix(f"{file}: "), error.hint
     broken = weights.not_finite(tensors)
+    integers = list(found.integers) if found else weights.integers(tensors)
+    members = shards.members(file)
+    file_bytes = sum(member.stat().st_size for member in members)
     document = {
         "file": str(file),
-        "file_bytes": file.stat().st_size,
+        "file_bytes": file_bytes,
+        "files": len(members),
         "tensors": len(tensors),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "recognised": found,
         "reason": reason,
         "hint": hint,
         "not_finite": broken,
+        "integers": integers,
     }
 
     def render(screen: Console) -> None:
-        size = units.bytes_(file.stat().st_size)
+        size = units.bytes_(file_bytes) + (f" in {len(members)} files" if len(members) > 1 else "")
         screen.print(bold(str(file), f": {len(tensors)} tensors, {document['parameters']:,} numbers, {size}"))
         screen.print(f"Recognised as {found.words}" if found else f"Not recognised: {reason}\n{hint}", soft_wrap=True)
         if found and found.arguments:
             screen.print("Sizes: " + ", ".join(f"{name}={value}" for name, value in found.arguments.items()))
         if broken:
             screen.print(weights.refused(broken), soft_wrap=True)
+        if integers:
+            screen.print(f"Integers in the place of real numbers: {', '.join(integers)}. {weights.QUANTIZED}", soft_wrap=True)
 
     terminal.show(document, render)
 

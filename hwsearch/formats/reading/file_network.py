@@ -17,7 +17,8 @@ from searchspaces.ir.shapes import shapes
 from searchspaces.networks import ratio
 from searchspaces.networks.input_channels import InputChannels, ways
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.networks.weights import check_finite, sha256
+from searchspaces.networks.shards import sha256
+from searchspaces.networks.weights import check_finite
 
 FULL = 32
 """Bits of what nothing quantized."""

@@ -59,6 +59,26 @@ def test_weights_that_no_command_takes_are_named(capsys: pytest.CaptureFixture[s
     assert f"not finite: {key}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8])
+def test_integers_for_which_loading_refuses_a_file_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: torch.dtype
+) -> None:
+    state = registry.build("espcn", 2).state_dict()
+    file, key = tmp_path / "w.safetensors", next(iter(state))
+    save_file({name: value.to(kind) if name == key else value for name, value in state.items()}, file)
+    assert answer(capsys, file)["integers"] == [key]
+    assert main(["inspect", str(file)]) == 0
+    assert f"Integers in the place of real numbers: {key}. Integers of a quantized" in capsys.readouterr().out
+    assert main(["estimate", "--weights", str(file), "--target", "jetson"]) == 3
+    assert "integers where the network has real numbers" in capsys.readouterr().err
+
+
+def test_integers_of_unknown_networks_are_told_by_their_names(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    whole = {"conv.weight": torch.zeros(3, dtype=torch.int8), "n.num_batches_tracked": torch.tensor(1), "index": torch.arange(3)}
+    save_file(whole, tmp_path / "w.safetensors")
+    assert answer(capsys, tmp_path / "w.safetensors")["integers"] == ["conv.weight"]
+
+
 def test_a_file_that_is_no_weights_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_text("<html></html>")
     assert main(["inspect", str(tmp_path / "w.pth")]) == 3

@@ -15,7 +15,8 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import registry
 from searchspaces.networks.recognition import recognise
 from searchspaces.networks.registry import NETWORKS, build, load, load_file
-from searchspaces.networks.weights import read_weights, sha256, state_sha256
+from searchspaces.networks.shards import sha256
+from searchspaces.networks.weights import read_weights, state_sha256
 
 SIZES = SMALL | {
     "fsrcnn": {"channels": 3, "d": 10, "s": 4, "m": 2, "activation": "prelu"},
