@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -23,13 +24,12 @@ from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import load_picture, picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.scale import Scale, at_least, between, enlarged
+from searchspaces.data.together import together
 
 InputKind = Literal["low", "upsampled"]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 SMALLEST_WINDOW = 32
 """Input pixels a side."""
-_LISTED = 8
-"""Pictures of a folder that a refusal names."""
 PHOTOS = Path(__file__).parents[1] / "photos"
 _NOWHERE = -1
 """The length of a file that is not there."""
@@ -206,17 +206,18 @@ def pairs(
     """``make_pair`` of every picture; only the middle ``side`` x ``side`` pixels (high resolution) when ``side`` is given.
 
     Raises:
-        FileError: a picture cannot be read, or is smaller than 16 low-resolution pixels.
+        FileError: pictures cannot be read, or are smaller than 16 low-resolution pixels: all of them are named.
     """
-    _require_sizes(pictures, enlarged(at_least(16, scale), scale))
-    made = []
-    for picture in pictures:
-        rgb = _in_colours(picture)
+    edge = enlarged(at_least(16, scale), scale)
+
+    def made(picture: Picture) -> Pair:
+        rgb = _in_colours(picture, edge)
         if side is not None:
             top, left = (max(0, (length - side) // 2) for length in rgb.shape[:2])
             rgb = rgb[top : top + side, left : left + side]
-        made.append(make_pair(picture.name, rgb, scale, channels, input_kind))
-    return made
+        return make_pair(picture.name, rgb, scale, channels, input_kind)
+
+    return together(partial(made, picture) for picture in pictures)
 
 
 def crops(
@@ -234,45 +235,31 @@ def crops(
     At least ``count``, and at least one of every picture. A patch is degraded as if it were a picture of its own.
 
     Raises:
-        FileError: a picture cannot be read, or is smaller than a patch.
+        FileError: pictures cannot be read, or are smaller than a patch: all of them are named.
     """
     rng = np.random.default_rng(seed)
     total, edge = max(count, len(pictures)), enlarged(at_least(size, scale), scale)
-    _require_sizes(pictures, edge)
-    made = []
-    for i, picture in enumerate(pictures):
-        rgb = _in_colours(picture)
+
+    def made(i: int, picture: Picture) -> list[Pair]:
+        rgb, patches = _in_colours(picture, edge), []
         for n in range(total // len(pictures) + (i < total % len(pictures))):
             top, left = (int(rng.integers(0, length - edge + 1)) for length in rgb.shape[:2])
             patch = rgb[top : top + edge, left : left + edge]
-            made.append(make_pair(f"{picture.name}#{n}", patch, scale, channels, input_kind))
-    return made
+            patches.append(make_pair(f"{picture.name}#{n}", patch, scale, channels, input_kind))
+        return patches
+
+    return [pair for patches in together(partial(made, *numbered) for numbered in enumerate(pictures)) for pair in patches]
 
 
-def _require_sizes(pictures: Sequence[Picture], edge: int) -> None:
-    """Raises FileError where pictures, by their heads, are no pictures or have a side of less than ``edge`` pixels: all of them
-    at once, so that nobody takes out one after the other."""
-    problems, hint = [], ""
-    for picture in pictures:
-        try:
-            height, width = picture_size(picture.path)
-        except FileError as error:
-            problems.append(error.message)
-            hint = hint or error.hint or ""
-            continue
-        if min(height, width) < edge:
-            problems.append(f"{picture.path}: {height}x{width} pixels (height x width) are smaller than a patch")
-            hint = f"Pictures must be at least {edge}x{edge} pixels here."
-    if len(problems) == 1:
-        raise FileError(problems[0], hint)
-    if problems:
-        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-        lines = "\n".join(f"  - {line}" for line in (*problems[:_LISTED], *more))
-        raise FileError(f"{len(problems)} pictures cannot be used:\n{lines}", hint)
-
-
-def _in_colours(picture: Picture) -> np.ndarray:
-    """The picture ``uint8 [H, W, 3]``, which must have more than one colour."""
+def _in_colours(picture: Picture, edge: int) -> np.ndarray:
+    """The picture ``uint8 [H, W, 3]``, which must have more than one colour, and sides of ``edge`` pixels; by its head, so that
+    a small one is not decoded."""
+    height, width = picture_size(picture.path)
+    if min(height, width) < edge:
+        raise FileError(
+            f"{picture.path}: {height}x{width} pixels (height x width) are smaller than a patch",
+            f"Pictures must be at least {edge}x{edge} pixels here.",
+        )
     rgb = picture.rgb
     if rgb.min() == rgb.max():
         raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")

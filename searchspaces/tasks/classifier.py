@@ -11,8 +11,9 @@ middle cut out square to it, and given in 0..1 (or what ``--range`` says).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Picture
+from searchspaces.data.together import together
 from searchspaces.tasks.task import Figures, Network, Quality, Sample, Samples, Task
 
 FLOOR = 1e-6
@@ -53,17 +55,19 @@ class Classifier(Task):
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         found = pictures.shipped() if source is None else pictures.load_distinct(source)
         split, rng = pictures.split(found, seed=seed), np.random.default_rng(seed)
-        roles = [[sample for picture in role for sample in self._cuts(picture, network, rng)] for role in split]
-        calibration, search, evaluation = roles
+        cuts = [[partial(self._cuts, picture, network, rng) for picture in role] for role in split]
+        roles = together(partial(together, role) for role in cuts)
+        calibration, search, evaluation = ([sample for views in role for sample in views] for role in roles)
         return Samples(calibration, [picture.name for picture in split.calibration], search, evaluation)
 
-    def _cuts(self, picture: Picture, network: Network, rng: np.random.Generator) -> Iterator[Answered]:
+    def _cuts(self, picture: Picture, network: Network, rng: np.random.Generator) -> list[Answered]:
         """The middle of a picture, and squares from random places of it, all at the size that the network gets."""
         rgb = picture.rgb
         height, width = self.contract.size
         room = min(rgb.shape[0] / height, rgb.shape[1] / width)
         if rgb.min() == rgb.max():
             raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")
+        cuts = []
         for number in range(VIEWS):
             zoom = room if number == 0 else room * float(rng.uniform(0.4, 1.0))
             h, w = max(1, int(height * zoom)), max(1, int(width * zoom))
@@ -73,7 +77,8 @@ class Classifier(Task):
             x = self._input(np.asarray(cut))
             with torch.no_grad():
                 answer = network(x).numpy()
-            yield Answered(f"{picture.name}#{number}", x, answer)
+            cuts.append(Answered(f"{picture.name}#{number}", x, answer))
+        return cuts
 
     def _input(self, rgb: np.ndarray) -> Tensor:
         planes = luma(rgb)[None] if self.contract.channels == 1 else rgb.transpose(2, 0, 1)

@@ -2,7 +2,8 @@
 
 The pictures are what the network gets on the device (a camera's, a decoder's), as they are; what the floating-point network makes
 of them is the original. It is not rounded, so the floating-point network's own error is that of the display, a twelfth of a grey
-step squared: 58.9 dB. How good the network itself is stays unknown, and nothing simpler can be beside it.
+step squared: 58.9 dB. Where the network gives whole grey steps itself (it repeats pixels, or all is black), a tenth of that
+counts as its error. How good the network itself is stays unknown, and nothing simpler can be beside it.
 
 A folder with ``low/`` and no ``high/``, or with ``--task fidelity`` any folder of pictures.
 """
@@ -24,12 +25,14 @@ from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
 from searchspaces.data.scale import enlarged, shrunk
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
-from searchspaces.tasks.task import Network, Quality, Sample, Samples, Signature
+from searchspaces.tasks.task import Figures, Network, Quality, Sample, Samples, Signature
 
 LOW, HIGH = "low", "high"
 CROP_SIDE = 64
 """Input pixels of a calibration crop."""
 SMALLEST = 16
+FLOOR = 1 / 120
+"""Mean squared error, in grey steps, below which none is told apart; colours that are rounded make one of three times as much."""
 
 
 class Fidelity(SuperResolution):
@@ -55,7 +58,7 @@ class Fidelity(SuperResolution):
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         self._network = network
         split = pictures.split(self.entries(source), seed=seed)
-        calibration, search, evaluation = ([self.read(picture) for picture in role] for role in split)
+        calibration, search, evaluation = self._read_roles(split)
         crops = pictures.patches(calibration, max(CALIBRATION_CROPS, len(calibration)), CROP_SIDE, seed)
         side = shrunk(SEARCH_SIDE, self.contract.scale)
         middles = [self._judged(pictures.window(pair, side)) for pair in search]
@@ -103,6 +106,13 @@ class Fidelity(SuperResolution):
             answer: Tensor = self._network(pair.low).clamp(0, 1).mul(255)[0].permute(1, 2, 0)
         high = answer.numpy()
         return Pair(pair.name, pair.low, high[..., 0] if high.shape[-1] == 1 else high)
+
+    def error(self, output: Tensor, sample: Sample) -> float:
+        return max(super().error(output, sample), FLOOR)
+
+    def _figures(self, picture: np.ndarray, sample: Sample) -> Figures:
+        found = super()._figures(picture, sample)
+        return found._replace(quality=min(found.quality, self.quality_of(FLOOR, sample)))
 
     def windows(self, samples: Sequence[Pair], values: float) -> list[Pair]:
         return [self._judged(pair) for pair in super().windows(samples, values)]

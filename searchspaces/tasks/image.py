@@ -6,7 +6,8 @@ receives; ``scale`` pixels, rounded up, are shaved from every border (see ``metr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair
 from searchspaces.data.scale import between, border, shrunk
+from searchspaces.data.together import together
 from searchspaces.tasks.luma import output_luma
 from searchspaces.tasks.metrics import mse_y, psnr_from_mse, psnr_y, ssim_y
 from searchspaces.tasks.task import Figures, Network, Quality, Sample, Samples, Signature, Task
@@ -62,17 +64,25 @@ class SuperResolution(Task):
         split, asked = pictures.split(self.entries(source), seed=seed), self.contract
         scale, channels, kind = asked.scale, asked.channels, asked.input_kind
         side = max(asked.only or (CROP_SIDE,))
-        try:
-            crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, size=side, seed=seed)
-        except FileError as error:
-            if asked.only is None:
+
+        def crops() -> list[Pair]:
+            try:
+                return pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, size=side, seed=seed)
+            except FileError as error:
+                if asked.only is not None:
+                    height, width = asked.only
+                    made = f"The network is made for pictures of {height}x{width} pixels (height x width)"
+                    error.hint += f" {made}: ask for a smaller --input."
                 raise
-            height, width = asked.only
-            made = f"The network is made for pictures of {height}x{width} pixels (height x width): ask for a smaller --input."
-            raise FileError(error.message, f"{error.hint} {made}") from None
-        search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
-        evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
-        return Samples(crops, [picture.name for picture in split.calibration], search, evaluation)
+
+        calibration, search, evaluation = together(
+            [
+                crops,
+                lambda: pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE),
+                lambda: pictures.pairs(split.evaluation, scale, channels, kind),
+            ]
+        )
+        return Samples(calibration, [picture.name for picture in split.calibration], search, evaluation)
 
     def smallest_input(self, source: Path | None) -> tuple[int, int] | None:
         sides = [self._input_size(entry) for entry in self.entries(source)]
@@ -92,6 +102,10 @@ class SuperResolution(Task):
             FileError: ``source`` cannot be used.
         """
         return pictures.shipped() if source is None else pictures.load_distinct(source)
+
+    def _read_roles(self, roles: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        """``read`` of every entry of every role; what cannot be used is told of all of them at once."""
+        return together(partial(together, [partial(self.read, entry) for entry in role]) for role in roles)
 
     def read(self, entry: Any) -> Pair:
         """One of ``entries``, whole.

@@ -63,7 +63,7 @@ class Restoration(SuperResolution):
 
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         split = pictures.split(self.entries(source), seed=seed)
-        calibration, search, evaluation = ([self.read(files) for files in role] for role in split)
+        calibration, search, evaluation = self._read_roles(split)
         crops = pictures.patches(calibration, max(CALIBRATION_CROPS, len(calibration)), CROP_SIDE, seed)
         side = shrunk(SEARCH_SIDE, self.contract.scale)
         middles = [pictures.window(pair, side) for pair in search]

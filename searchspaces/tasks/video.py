@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Picture
 from searchspaces.data.scale import Scale, at_least, between, enlarged, shrunk
+from searchspaces.data.together import together
 from searchspaces.tasks.image import CALIBRATION_CROPS, CROP_SIDE, SEARCH_SIDE, SuperResolution, to_picture
 from searchspaces.tasks.metrics import mse_y, ssim_y
 from searchspaces.tasks.task import Figures, Network, Sample, Samples
@@ -83,7 +85,10 @@ class Video(SuperResolution):
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         split, rng = pictures.split(self.entries(source), seed=seed), np.random.default_rng(seed)
         step, crop = self.contract.scale.denominator, at_least(CROP_SIDE, self.contract.scale)
-        calibration = [self._read(files, CALIBRATION_FRAMES) for files in split.calibration]
+        calibration, search, evaluation = together(
+            partial(together, [partial(self._read, files, most) for files in role])
+            for role, most in zip(split, (CALIBRATION_FRAMES, MOST_FRAMES, MOST_FRAMES), strict=True)
+        )
         height, width = (min(crop, *(clip.low.shape[axis] for clip in calibration)) for axis in (2, 3))
         crops = []
         for number in range(max(CALIBRATION_CROPS, len(calibration))):
@@ -92,8 +97,8 @@ class Video(SuperResolution):
             top, left = (int(rng.integers(0, side // step + 1)) * step for side in free)
             crops.append(clip.window(top, left, height, width))
         side = shrunk(SEARCH_SIDE, self.contract.scale)
-        search = [self._read(files, MOST_FRAMES).middle(side, side) for files in split.search]
-        return Samples(crops, [files.name for files in split.calibration], search, [*map(self.read, split.evaluation)])
+        middles = [clip.middle(side, side) for clip in search]
+        return Samples(crops, [files.name for files in split.calibration], middles, evaluation)
 
     def entries(self, source: Path | None) -> Sequence[ClipFiles]:
         if source is None:

@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
+from hwsearch.quality.evaluate import Evaluator
 from searchspaces.networks.adapted import value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tasks import registry
@@ -227,3 +228,18 @@ def test_what_is_no_range(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         value_range.parse(text)
     assert "0..255" in refused.value.hint
+
+
+def test_fidelity_of_a_network_that_gives_whole_grey_steps_can_be_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    task = registry.task("fidelity")(Signature(2, 3))
+    network = nn.Upsample(scale_factor=2)
+    samples = task.samples(tmp_path, 0, network)
+    judge = Evaluator(network, samples.evaluation, task)
+    assert np.isfinite(judge.float_db)
+    (sample, *_) = samples.evaluation
+    exact, off = network(sample.low), network(sample.low) + 2 / 255
+    assert task.figures(exact, sample).quality == task.quality_of(task.error(exact, sample), sample)
+    assert task.figures(off, sample).quality == task.quality_of(task.error(off, sample), sample) < judge.float_db
