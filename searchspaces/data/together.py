@@ -23,6 +23,11 @@ class SeveralError(FileError):
         super().__init__(f"{len(errors)} pictures cannot be used:\n{lines}", " ".join(hints))
 
 
+def each(error: FileError) -> list[FileError]:
+    """One error for each file that an error is about."""
+    return error.errors if isinstance(error, SeveralError) else [error]
+
+
 def together(reads: Iterable[Callable[[], T]]) -> list[T]:
     """What every call gives, in order; all are called, whatever one of them raises.
 
@@ -33,10 +38,8 @@ def together(reads: Iterable[Callable[[], T]]) -> list[T]:
     for read in reads:
         try:
             made.append(read())
-        except SeveralError as several:
-            errors += several.errors
         except FileError as error:
-            errors.append(error)
+            errors += each(error)
     if errors:
         raise errors[0] if len(errors) == 1 else SeveralError(errors)
     return made

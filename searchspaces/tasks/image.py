@@ -22,7 +22,7 @@ from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair
 from searchspaces.data.scale import between, border, shrunk
-from searchspaces.data.together import together
+from searchspaces.data.together import each, together
 from searchspaces.tasks.luma import output_luma
 from searchspaces.tasks.metrics import mse_y, psnr_from_mse, psnr_y, ssim_y
 from searchspaces.tasks.task import Figures, Network, Quality, Sample, Samples, Signature, Task
@@ -72,7 +72,8 @@ class SuperResolution(Task):
                 if asked.only is not None:
                     height, width = asked.only
                     made = f"The network is made for pictures of {height}x{width} pixels (height x width)"
-                    error.hint += f" {made}: ask for a smaller --input."
+                    for one in each(error):
+                        one.hint = f"{one.hint} {made}: ask for a smaller --input."
                 raise
 
         calibration, search, evaluation = together(
