@@ -200,6 +200,15 @@ class SearchOptions:
     sampler: options.Sampler = None
     method: options.Methods = None
     quantizers: options.Quantizers = None
+    finalists: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of plans that are polished before one is recommended, where it has less than 8 bits. Default: 3; 1 with "
+            "--method.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None
     batch: Annotated[
         int | None, typer.Option(help="Number of plans proposed at a time. Default: 8.", min=1, show_default=False)
     ] = None
@@ -221,6 +230,7 @@ class SearchOptions:
                 "quick": self.quick or None,
                 "sampler": notations.read_sampler(self.sampler),
                 "methods": notations.read_methods(self.method, self.quantizers),
+                "finalists": self.finalists,
                 "batch": self.batch,
                 "seed": self.seed,
             }

@@ -230,6 +230,8 @@ class Results(_Finite):
     front: list[Plan]
     chosen: dict[Text, Text]
     """Role ("knee", "best quality", "fastest", "smallest", "budget") -> plan name."""
+    finalists: dict[Text, Number] = Field(default_factory=dict)
+    """Plan name -> what the plan loses on the search pictures once it is finished, for those of which one was picked by that."""
     points: list[Point]
     proxies: list[ProxyCheck]
     """Against random plans."""

@@ -166,7 +166,7 @@ def results(
     """Everything that the run shows, as one document."""
     request, problem, photos = posed.request, posed.problem, posed.photos
     names = search.names()
-    shown = search.picks["budget" if "budget" in search.picks else "knee"]
+    shown = search.picks[search.shown]
     return Results(
         target=problem.device.name,
         network=problem.network.name,
@@ -188,6 +188,7 @@ def results(
             _plan(names[row], row, posed, search, calibration, proofs.get(row)) for row in sorted(names, key=names.__getitem__)
         ],
         chosen={role: names[row] for role, row in search.picks.items()},
+        finalists={names[row]: loss_db for row, loss_db in search.finalists.items()},
         points=_points(search),
         proxies=search.checks,
         front_proxies=search.front_checks,

@@ -38,7 +38,10 @@ def results(
     reference = assemble.reference(whole, photos)
     told = {plan.name: against(plan, known.networks[name].lost_db, reference) for name, own in runs.items() for plan in own.front}
     points = _points(known, runs, set(told))
-    chosen = _chosen(request, runs, told)
+    finished = {
+        plan: loss_db + known.networks[name].lost_db for name, own in runs.items() for plan, loss_db in own.finalists.items()
+    }
+    chosen = _chosen(request, runs, told, finished)
     on_front = {point.plan for point in points if point.on_front}
     front = [plan for name, plan in told.items() if name in on_front or name in chosen.values()]
     front.sort(key=lambda plan: (plan.predicted.latency_s, plan.predicted.loss_db, plan.name))
@@ -51,6 +54,7 @@ def results(
             "reference": reference,
             "front": front,
             "chosen": chosen,
+            "finalists": {plan: loss_db for plan, loss_db in finished.items() if plan in kept},
             "points": [point if point.plan in kept else point.model_copy(update={"plan": None}) for point in points],
             "proxies": [_of(check, known.networks[name]) for name, own in runs.items() for check in own.proxies],
             "layers": _kept(kept, [own.layers for own in runs.values()]),
@@ -117,9 +121,11 @@ def _points(known: Rewritings, runs: Mapping[str, Results], told: set[str]) -> l
     ]
 
 
-def _chosen(request: Request, runs: Mapping[str, Results], told: Mapping[str, Plan]) -> dict[str, str]:
+def _chosen(
+    request: Request, runs: Mapping[str, Results], told: Mapping[str, Plan], finished: Mapping[str, float]
+) -> dict[str, str]:
     """Role -> plan: of what the runs have chosen, and so run in integers, the best for it; one that is not proven only where
-    none is."""
+    none is. ``finished``: losses of the finalists, by plan."""
     offered: dict[str, list[Plan]] = {}
     for own in runs.values():
         for role, name in own.chosen.items():
@@ -132,7 +138,8 @@ def _chosen(request: Request, runs: Mapping[str, Results], told: Mapping[str, Pl
         first = {"fastest": "latency", "smallest": "memory"}.get(role, "loss")
         if role == "budget" and "loss" in request.budgets:
             first = "latency"
-        values = {"loss": price.loss_db, "latency": price.latency_s, "memory": memory}
+        loss_db = finished.get(plan.name, price.loss_db) if role == "budget" else price.loss_db
+        values = {"loss": loss_db, "latency": price.latency_s, "memory": memory}
         return (values.pop(first), *values.values())
 
     chosen = {role: min(plans, key=lambda plan: order(role, plan)).name for role, plans in offered.items() if role != "knee"}

@@ -36,9 +36,10 @@ def sentences(posed: PosedSearch, search: Search, proofs: Mapping[int, PlanProof
         *_about_device(problem),
         _about_polish(request, problem),
     ]
+    said += _about_finalists(search)
     said += _about_integers(request, search, proofs)
     said.append(_about_proxies(search))
-    shown = search.picks["budget" if "budget" in search.picks else "knee"]
+    shown = search.picks[search.shown]
     priced_layers = [LayerRow(**entry) for entry in cost.explain(search.tilings[shown].table, search.plans[shown])]
     latency_s = float(search.objectives.latency_s[shown])
     said += [f"Of {search.names()[shown]}, {each}." for each in elsewhere.sentences(priced_layers, latency_s, problem.device)]
@@ -89,6 +90,18 @@ def _about_polish(request: Request, problem: Problem) -> str:
     if problem.graph.remembered:
         return "Integers of a network with state are not polished; what was simulated is what was measured."
     return "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
+
+
+def _about_finalists(search: Search) -> Iterator[str]:
+    """By what the recommended plan was picked, where that is not what was simulated."""
+    if not search.finalists:
+        return
+    names, found = search.names(), search.finalists
+    simulated, best = (min(found, key=losses.__getitem__) for losses in (search.losses, found))
+    ordered = sorted(found, key=found.__getitem__)
+    losses = units.listing(f"{names[row]} {found[row]:.3f} dB" for row in ordered)
+    said = f"{len(found)} plans were polished before one was picked: on the search pictures they lose: {losses}"
+    yield f"{said}." if simulated == best else f"{said}; as simulated, {names[simulated]} loses least."
 
 
 def _about_integers(request: Request, search: Search, proofs: Mapping[int, PlanProof]) -> Iterator[str]:

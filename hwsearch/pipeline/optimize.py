@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import Results
-from hwsearch.pipeline import assemble, damages, expectations
+from hwsearch.pipeline import assemble, damages, expectations, finalists
+from hwsearch.pipeline.finalists import Finishing
 from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
 from hwsearch.problem import complexity
@@ -26,7 +27,6 @@ from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Remembering, prepare
 from hwsearch.quality.measurement_cache import MeasurementCache
 from hwsearch.quality.proxies import sqnr
-from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
 from hwsearch.runs import directory, plan_cache, score_cache
 from hwsearch.runs.on_disk import REPORT
@@ -99,13 +99,14 @@ def optimize(request: Request, progress: Progress | None = None, shared: Measure
             proxies = checked_proxies.check(tables, space, log, request.probes, request.seed, progress)
         search = find.find_plans(posed, proxies, log, glance, run.journal_path, clock, progress)
         if request.quick:  # one plan is proven, so one is chosen
-            role = "budget" if "budget" in search.picks else "knee"
-            search = replace(search, picks={role: search.picks[role]})
+            search = replace(search, picks={search.shown: search.picks[search.shown]})
         if team is not None:
             team.finish()
         scores.keep(log.scores(), {} if glance is None else glance.seen)
         with clock.stage("prove"):
-            proofs = _proven(posed, measuring.calibration, search, run.plans_dir, progress)
+            finishing = Finishing(posed, measuring.calibration, search, plan_cache.Plans(request.cache))
+            search = finalists.picked(finishing, progress)
+            proofs = _proven(finishing, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(posed, search, measuring.calibration, ratios, proofs, run, clock)
             results = run.finish(results)
@@ -142,18 +143,14 @@ def _standing(posed: PosedSearch) -> str:
     return str(standing or f"floating point {posed.evaluator.float_db:.2f} dB")
 
 
-def _proven(
-    posed: PosedSearch, calibration: Calibration, search: Search, plans_dir: Path, progress: Progress
-) -> dict[int, PlanProof]:
+def _proven(finishing: Finishing, search: Search, plans_dir: Path, progress: Progress) -> dict[int, PlanProof]:
     """The chosen plans, run in integers on the evaluation pictures; by row of ``search``, those whose proof fails, too."""
-    request, names, rows, proofs = posed.request, search.names(), list(dict.fromkeys(search.picks.values())), {}
-    earlier = plan_cache.Plans(request.cache)
+    posed, earlier, proofs = finishing.posed, finishing.earlier, {}
+    names, rows = search.names(), list(dict.fromkeys(search.picks.values()))
     with progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
         for row in rows:
             report = follow(stage, STEPS)
-            own = calibration.by(search.methods[row])
-            plan = search.plans[row]
-            quantized = own.quantized(plan) if request.quick else earlier.finished(own, plan, posed.photos, request.seed, report)
+            quantized = finishing(row, report)
             proofs[row] = prove.prove(
                 names[row], quantized, posed.problem, search.tilings[row].tiling, posed.photos, plans_dir, earlier
             )

@@ -1,7 +1,8 @@
 """Another choice from a finished run, without searching again.
 
-Two answers are weighed. The best of all plans that the run has simulated; and the exact optimum for the budgets by the run's
-damage table, calibrated by everything that was simulated; its loss is predicted from that table and the simulated plans like it.
+Two answers are weighed. The best of all plans that the run has simulated, or where it is one of those that the run has finished
+to pick one, the best of these by what they lose then; and the exact optimum for the budgets by the run's damage table, calibrated
+by everything that was simulated; its loss is predicted from that table and the simulated plans like it.
 A prediction beats a simulation only by more than the run's own median error of prediction. A plan that is written is run in
 integers first: what leaves here is measured.
 """
@@ -108,7 +109,8 @@ def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
     known = run.evaluations(space)
     losses = np.array([score.loss_db for score in known.values()])
     written = {space.plan(plan.weight_bits, plan.activation_bits): plan for plan in results.front}
-    made = _Maker(problem, tilings, written, budgets)
+    finished = {row: results.finalists[plan.name] for row, plan in written.items() if plan.name in results.finalists}
+    made = _Maker(problem, tilings, written, budgets, {} if "loss" in budgets else finished)
     simulated, refused = made.best([*known], losses, "simulated", [score.method for score in known.values()])
     predicted = broken = None
     if run.has_damage:
@@ -126,12 +128,14 @@ def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
 
 @dataclass(frozen=True, eq=False)
 class _Maker:
-    """Turns plans into candidates; ``written``: plan files of the run."""
+    """Turns plans into candidates; ``written``: plan files of the run; ``finished``: what each plan loses that was finished to
+    pick one."""
 
     problem: Problem
     tilings: TilingOptions
     written: Mapping[PlanRow, Plan]
     budgets: Mapping[str, float]
+    finished: Mapping[PlanRow, float]
 
     def best(
         self, plans: Sequence[PlanRow], losses: np.ndarray, source: LossIs, methods: Sequence[str]
@@ -143,9 +147,12 @@ class _Maker:
         counted = space.counting.of_plans(rows) if space.counting else {}
         values = pareto.columns(losses, objectives) | counted
         try:
-            at = pareto.pick(values, self.budgets, self.problem.table.limits)
+            within = pareto.within(values, self.budgets, self.problem.table.limits)
         except BudgetError as error:
             return None, error
+        at = within[0]
+        if plans[at] in self.finished:  # then what others lose that were finished is known as well as its own loss
+            at = min((row for row in within if plans[row] in self.finished), key=lambda row: self.finished[plans[row]])
         written = self.written.get(plans[at])
         return (
             Candidate(

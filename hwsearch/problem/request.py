@@ -49,7 +49,8 @@ class Request:
     demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another.
     ``batch``: plans that the refinement proposes together; the result depends on it, and not on how many processes measure
     them. ``sampler``: one of ``samplers.SAMPLERS``. ``methods``: quantization methods that every plan is measured with, the
-    better one is kept.
+    better one is kept. ``finalists``: plans that are finished before one is picked, None: what is usual (see
+    ``pipeline.finalists``).
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
     seconds is taken for dead.
     ``quick``: a first answer: a quarter of the calibration, one proxy, and one plan proven, which is not polished.
@@ -84,6 +85,7 @@ class Request:
     probes: Many = 200
     sampler: str = "exact"
     methods: tuple[str, ...] = (methods.USUAL,)
+    finalists: Many | None = None
     seed: Seed = 0
     storage: str | None = None
     study: str | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Search:
         origins: row -> where its plan came from first.
         tilings: how the picture is cut under each plan; ``methods``: what it was measured with.
         rewritten: what was done to the network, as names of plans end; empty: nothing.
+        finalists: rows of the plans that were finished before one of them was picked, and what each loses then, dB, on the search
+            pictures; empty where none were.
     """
 
     checks: list[ProxyCheck]
@@ -38,9 +40,16 @@ class Search:
     tilings: list[PricedTiling]
     methods: list[str]
     rewritten: str = ""
+    finalists: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The role of the plan that is recommended: of the budget, or without one of the knee."""
+        return "budget" if "budget" in self.picks else "knee"
 
     def names(self) -> dict[int, str]:
-        """Row -> plan name, for the front and whatever else was picked: numbered by latency; of a rewritten network with
-        how many blocks it lacks and how many branches it has."""
-        rows = sorted({*self.front, *self.picks.values()}, key=lambda r: (self.objectives.latency_s[r], self.losses[r], r))
+        """Row -> plan name, for the front and whatever else was picked or finished: numbered by latency; of a rewritten network
+        with how many blocks it lacks and how many branches it has."""
+        told = {*self.front, *self.picks.values(), *self.finalists}
+        rows = sorted(told, key=lambda r: (self.objectives.latency_s[r], self.losses[r], r))
         return {row: f"plan-{number:02d}{self.rewritten}" for number, row in enumerate(rows, start=1)}

@@ -177,10 +177,16 @@ def choose(
 
 
 def pick(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits: Mapping[str, float | None]) -> int:
-    """Row of the plan that budgets (keys as in ``budgets.UNITS``, SI units) choose among all plans within the hard limits.
+    """The first row of ``within``."""
+    return within(values, budgets, limits)[0]
+
+
+def within(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits: Mapping[str, float | None]) -> list[int]:
+    """Rows of all plans within the hard limits and budgets (keys as in ``budgets.UNITS``, SI units), in the order in which the
+    budgets choose them.
 
     Raises:
-        BudgetError: see ``choose``.
+        BudgetError: there are none; see ``choose``.
     """
     wanted = {LIMITS[name]: limit for name, limit in budgets.items()}
     hard = _within(values, limits)
@@ -189,7 +195,8 @@ def pick(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits:
         raise _unreachable(values, wanted, hard)
     # Weights alone may be budgeted, which the front does not know as an objective: hence all plans, not the front alone.
     order = ("latency_s", "memory_bytes", "loss_db") if "loss" in budgets else ("loss_db", "latency_s", "memory_bytes")
-    return int(usable[np.lexsort([values[name][usable] for name in reversed(order)])[0]])
+    rows: list[int] = usable[np.lexsort([values[name][usable] for name in reversed(order)])].tolist()
+    return rows
 
 
 def _unreachable(values: Mapping[str, np.ndarray], wanted: Mapping[str, float], hard: np.ndarray) -> BudgetError:
